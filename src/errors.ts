@@ -1,0 +1,27 @@
+/**
+ * What went wrong, for the person at the keyboard: one sentence with what (file, tensor, key or flag), what was
+ * expected, what was found, and what to do. The command line prints the message alone; `--debug` adds the stack.
+ */
+export class TouchstoneError extends Error {
+  override readonly name: string = 'TouchstoneError';
+}
+
+/** A flag or an argument is wrong: exit code 2. */
+export class UsageError extends TouchstoneError {
+  override readonly name = 'UsageError';
+}
+
+/** A file of a checkpoint (weights, config, tokenizer) is missing, malformed or contradicts another one. */
+export class CheckpointError extends TouchstoneError {
+  override readonly name = 'CheckpointError';
+}
+
+/** Two tensors, or a tensor and its description, do not fit. */
+export class ShapeError extends TouchstoneError {
+  override readonly name = 'ShapeError';
+}
+
+/** A request that cannot be served: an id outside the vocabulary, more tokens than the context holds, ... */
+export class RequestError extends TouchstoneError {
+  override readonly name = 'RequestError';
+}

@@ -1,0 +1,198 @@
+/**
+ * y = x W^T + b, the one matrix product of a transformer. In float32 it is blocked in registers over *outputs* (4 rows of W by
+ * 4 or 1 tokens), never over the sum, so each output has the one order of `sum.ts` whatever is computed beside it.
+ */
+import type { Matrix } from '../tensor/matrix.js';
+import { widenInto } from '../tensor/matrix.js';
+import { expectShape, type Floats, flat, floatsLike, type Tensor, zerosLike } from '../tensor/tensor.js';
+import { BLOCK, dot32, dot64 } from './sum.js';
+
+/** A weight [outputs, inputs] in its stored dtype, and an optional bias [outputs] in the working precision. */
+export interface Linear {
+  readonly weight: Matrix;
+  readonly bias: Floats | null;
+}
+
+/** x [T, inputs] -> [T, outputs], in the precision of x. */
+export function linear(x: Tensor, { weight, bias }: Linear): Tensor {
+  const tokens = x.shape[0]!;
+  expectShape(x, `the input of ${weight.name}`, { T: tokens, D: weight.columns });
+  const y = zerosLike(x, [tokens, weight.rows]);
+  if (x.data instanceof Float32Array) linear32Into(y.data as Float32Array, flat(x) as Float32Array, weight, tokens);
+  else linear64Into(y.data as Float64Array, flat(x) as Float64Array, weight, tokens);
+  if (bias) addBiasInPlace(y.data, bias);
+  return y;
+}
+
+function addBiasInPlace(y: Floats, bias: Floats): void {
+  for (let from = 0; from < y.length; from += bias.length) {
+    for (let i = 0; i < bias.length; i++) y[from + i] = y[from + i]! + bias[i]!;
+  }
+}
+
+/** The textbook: one dot product for each output. */
+function linear64Into(y: Float64Array, x: Float64Array, w: Matrix, tokens: number): void {
+  const row = floatsLike(x, w.columns) as Float64Array;
+  for (let n = 0; n < w.rows; n++) {
+    widenInto(row, w, n * w.columns, w.columns);
+    for (let t = 0; t < tokens; t++) y[t * w.rows + n] = dot64(x, t * w.columns, row, 0, w.columns);
+  }
+}
+
+/** Rows of W that are multiplied together. */
+const TILE = 4;
+
+/** About as many values as are widened at once: they stay in the first-level cache. */
+const PANEL_VALUES = 4096;
+
+function linear32Into(y: Float32Array, x: Float32Array, w: Matrix, tokens: number): void {
+  const stored = w.dtype === 'F32' ? (w.bits as Float32Array) : null;
+  const height = stored ? w.rows : TILE * Math.ceil(PANEL_VALUES / (TILE * w.columns));
+  const panel = stored ?? new Float32Array(height * w.columns);
+  for (let n = 0; n < w.rows; n += height) {
+    const rows = Math.min(height, w.rows - n);
+    if (!stored) widenInto(panel, w, n * w.columns, rows * w.columns);
+    const whole = rows - (rows % TILE);
+    for (let r = 0; r < whole; r += TILE) tilesInto(y, n + r, w.rows, x, tokens, panel, r * w.columns, w.columns);
+    for (let r = whole; r < rows; r++) {
+      for (let t = 0; t < tokens; t++) {
+        y[t * w.rows + n + r] = dot32(x, t * w.columns, panel, r * w.columns, w.columns);
+      }
+    }
+  }
+}
+
+/** y[:, n .. n + 4] for four rows of W, which start at p[pFrom]. */
+function tilesInto(
+  y: Float32Array,
+  n: number,
+  outputs: number,
+  x: Float32Array,
+  tokens: number,
+  p: Float32Array,
+  pFrom: number,
+  inputs: number,
+): void {
+  let t = 0;
+  for (; t + 4 <= tokens; t += 4) tile4x4Into(y, t * outputs + n, outputs, x, t * inputs, p, pFrom, inputs);
+  for (; t < tokens; t++) tile4x1Into(y, t * outputs + n, x, t * inputs, p, pFrom, inputs);
+}
+
+const f = Math.fround;
+
+/** Four outputs of one token: four independent sums, so that an addition need not wait for the one before it. */
+function tile4x1Into(
+  y: Float32Array,
+  to: number,
+  x: Float32Array,
+  xFrom: number,
+  p: Float32Array,
+  pFrom: number,
+  inputs: number,
+): void {
+  const p1 = pFrom + inputs;
+  const p2 = p1 + inputs;
+  const p3 = p2 + inputs;
+  let y0 = f(0),
+    y1 = f(0),
+    y2 = f(0),
+    y3 = f(0);
+  for (let start = 0; start < inputs; start += BLOCK) {
+    const end = Math.min(start + BLOCK, inputs);
+    let s0 = f(0),
+      s1 = f(0),
+      s2 = f(0),
+      s3 = f(0);
+    for (let i = start; i < end; i++) {
+      const a = x[xFrom + i]!;
+      s0 = f(s0 + f(a * p[pFrom + i]!));
+      s1 = f(s1 + f(a * p[p1 + i]!));
+      s2 = f(s2 + f(a * p[p2 + i]!));
+      s3 = f(s3 + f(a * p[p3 + i]!));
+    }
+    y0 = f(y0 + s0);
+    y1 = f(y1 + s1);
+    y2 = f(y2 + s2);
+    y3 = f(y3 + s3);
+  }
+  y[to] = y0;
+  y[to + 1] = y1;
+  y[to + 2] = y2;
+  y[to + 3] = y3;
+}
+
+/** Four outputs of four tokens: each weight loaded serves 4 sums, each input 4. */
+function tile4x4Into(
+  y: Float32Array,
+  to: number,
+  outputs: number,
+  x: Float32Array,
+  xFrom: number,
+  p: Float32Array,
+  pFrom: number,
+  inputs: number,
+): void {
+  const x1 = xFrom + inputs;
+  const x2 = x1 + inputs;
+  const x3 = x2 + inputs;
+  const p1 = pFrom + inputs;
+  const p2 = p1 + inputs;
+  const p3 = p2 + inputs;
+  for (let start = 0; start < inputs; start += BLOCK) {
+    const end = Math.min(start + BLOCK, inputs);
+    let s00 = f(0),
+      s01 = f(0),
+      s02 = f(0),
+      s03 = f(0);
+    let s10 = f(0),
+      s11 = f(0),
+      s12 = f(0),
+      s13 = f(0);
+    let s20 = f(0),
+      s21 = f(0),
+      s22 = f(0),
+      s23 = f(0);
+    let s30 = f(0),
+      s31 = f(0),
+      s32 = f(0),
+      s33 = f(0);
+    for (let i = start; i < end; i++) {
+      const a0 = x[xFrom + i]!;
+      const a1 = x[x1 + i]!;
+      const a2 = x[x2 + i]!;
+      const a3 = x[x3 + i]!;
+      const b0 = p[pFrom + i]!;
+      s00 = f(s00 + f(a0 * b0));
+      s10 = f(s10 + f(a1 * b0));
+      s20 = f(s20 + f(a2 * b0));
+      s30 = f(s30 + f(a3 * b0));
+      const b1 = p[p1 + i]!;
+      s01 = f(s01 + f(a0 * b1));
+      s11 = f(s11 + f(a1 * b1));
+      s21 = f(s21 + f(a2 * b1));
+      s31 = f(s31 + f(a3 * b1));
+      const b2 = p[p2 + i]!;
+      s02 = f(s02 + f(a0 * b2));
+      s12 = f(s12 + f(a1 * b2));
+      s22 = f(s22 + f(a2 * b2));
+      s32 = f(s32 + f(a3 * b2));
+      const b3 = p[p3 + i]!;
+      s03 = f(s03 + f(a0 * b3));
+      s13 = f(s13 + f(a1 * b3));
+      s23 = f(s23 + f(a2 * b3));
+      s33 = f(s33 + f(a3 * b3));
+    }
+    addInto4(y, to, s00, s01, s02, s03);
+    addInto4(y, to + outputs, s10, s11, s12, s13);
+    addInto4(y, to + 2 * outputs, s20, s21, s22, s23);
+    addInto4(y, to + 3 * outputs, s30, s31, s32, s33);
+  }
+}
+
+/** Closes a block: one addition, rounded by the float32 array that it is stored in. y starts as zeros. */
+function addInto4(y: Float32Array, to: number, s0: number, s1: number, s2: number, s3: number): void {
+  y[to] = y[to]! + s0;
+  y[to + 1] = y[to + 1]! + s1;
+  y[to + 2] = y[to + 2]! + s2;
+  y[to + 3] = y[to + 3]! + s3;
+}

@@ -1,0 +1,59 @@
+import { ShapeError } from '../errors.js';
+import { type Floats, flat, floats, type Precision, type Tensor } from '../tensor/tensor.js';
+import { roundingOf } from './sum.js';
+
+/**
+ * Rotary position embedding (Su et al. 2021, equation 34), fully derived from the config: whichever scaling a model uses,
+ * what is left of it are frequencies and a factor.
+ */
+export interface Rope {
+  /** R: how many of the leading values of a head are rotated, in pairs (i, i + R/2): the "half-split" layout. */
+  readonly dim: number;
+  /** [R/2] radians a position, in float64. */
+  readonly frequencies: readonly number[];
+  /** Factor on cos and sin (yarn's attention factor; 1 for most). */
+  readonly magnitude: number;
+}
+
+/** cos and sin [T, R/2] of the rotation of each token. */
+export interface Rotation {
+  readonly dim: number;
+  readonly cos_TR: Floats;
+  readonly sin_TR: Floats;
+}
+
+/** The rotation of tokens at absolute positions. A table of constants: computed in float64 and rounded once. */
+export function rotationAt(rope: Rope, positions: Int32Array, precision: Precision): Rotation {
+  const half = rope.dim / 2;
+  const cos_TR = floats(precision, positions.length * half);
+  const sin_TR = floats(precision, positions.length * half);
+  positions.forEach((position, t) => {
+    for (let i = 0; i < half; i++) {
+      const angle = position * rope.frequencies[i]!;
+      cos_TR[t * half + i] = Math.cos(angle) * rope.magnitude;
+      sin_TR[t * half + i] = Math.sin(angle) * rope.magnitude;
+    }
+  });
+  return { dim: rope.dim, cos_TR, sin_TR };
+}
+
+/** Rotates the first R values of every head of x [T, heads, dim]: (a, b) -> (a cos - b sin, b cos + a sin). */
+export function rotateInPlace(x_THK: Tensor, { dim, cos_TR, sin_TR }: Rotation): void {
+  const [tokens, heads, headDim] = x_THK.shape as [number, number, number];
+  const [x, half] = [flat(x_THK), dim / 2];
+  if (cos_TR.length !== tokens * half || dim > headDim) {
+    throw new ShapeError(
+      `Cannot rotate ${dim} values of shape [${x_THK.shape.join(', ')}] by ${cos_TR.length / half} angles.`,
+    );
+  }
+  const round = roundingOf(x);
+  for (let row = 0; row < tokens * heads; row++) {
+    const angle = Math.floor(row / heads) * half;
+    for (let i = 0; i < half; i++) {
+      const [first, second] = [row * headDim + i, row * headDim + i + half];
+      const [a, b, cos, sin] = [x[first]!, x[second]!, cos_TR[angle + i]!, sin_TR[angle + i]!];
+      x[first] = round(a * cos) - round(b * sin);
+      x[second] = round(b * cos) + round(a * sin);
+    }
+  }
+}

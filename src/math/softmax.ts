@@ -1,0 +1,15 @@
+import type { Floats } from '../tensor/tensor.js';
+import { roundingOf, sumByIndex } from './sum.js';
+
+/**
+ * exp(x - max x) / sum of the same, in place over the first `count` values. `indices` are the entries' places on the reduced
+ * axis (keys' absolute positions), ascending: they fix the order of the sum.
+ */
+export function softmaxInPlace(x: Floats, indices: Int32Array, count: number): void {
+  const round = roundingOf(x);
+  let greatest = Number.NEGATIVE_INFINITY;
+  for (let i = 0; i < count; i++) greatest = Math.max(greatest, x[i]!);
+  for (let i = 0; i < count; i++) x[i] = Math.exp(round(x[i]! - greatest));
+  const sum = sumByIndex(x, indices, count);
+  for (let i = 0; i < count; i++) x[i] = x[i]! / sum;
+}

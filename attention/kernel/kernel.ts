@@ -1,0 +1,28 @@
+import type { Tensor } from '../../src/tensor/tensor.js';
+import type { CacheBlock } from '../cache/cache.js';
+import type { Visibility } from '../visibility/visibility.js';
+
+/**
+ * One sequence's attention in one layer: out = softmax(scale q k^T) v over the visible rows of a list of blocks.
+ * G, the number of key/value heads, is that of the streams; query head h meets key/value head floor(h / (H / G)).
+ */
+export interface AttentionCall {
+  readonly q_THK: Tensor;
+  /** Absolute positions of the queries [T]. */
+  readonly positions: Int32Array;
+  /** In ascending order of position. */
+  readonly blocks: readonly CacheBlock[];
+  /** The streams that, side by side, are a key: one for keys, two for MLA's latent and rope key. */
+  readonly keyStreams: readonly string[];
+  readonly valueStream: string;
+  readonly scale: number;
+  readonly visibility: Visibility;
+  /** Where the result goes. */
+  readonly out_THV: Tensor;
+}
+
+/** A way of computing attention calls. It takes all sequences of a pass at once, and may be asynchronous (a GPU is). */
+export interface AttentionKernel {
+  readonly name: string;
+  attend(calls: readonly AttentionCall[]): void | Promise<void>;
+}

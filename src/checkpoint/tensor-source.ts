@@ -1,0 +1,122 @@
+/** The tensors of a checkpoint folder, in one file or in shards. What was never taken is an error: nothing stays unread. */
+import { existsSync } from 'node:fs';
+import { join } from 'node:path';
+import { z } from 'zod';
+import { CheckpointError } from '../errors.js';
+import type { FloatBits, FloatDtype } from '../tensor/dtype.js';
+import { readJson, validate } from './json-file.js';
+import type { TensorEntry } from './safetensors/header.js';
+import { openSafetensors, type SafetensorsFile } from './safetensors/read.js';
+
+const SINGLE = 'model.safetensors';
+const INDEX = 'model.safetensors.index.json';
+
+export interface StoredTensor {
+  readonly name: string;
+  readonly dtype: FloatDtype;
+  readonly bits: FloatBits;
+}
+
+export class TensorSource {
+  private readonly files: SafetensorsFile[] = [];
+  private readonly places = new Map<string, SafetensorsFile>();
+  private readonly taken = new Set<string>();
+  readonly folder: string;
+
+  constructor(folder: string) {
+    this.folder = folder;
+    try {
+      if (existsSync(join(folder, INDEX)) && !existsSync(join(folder, SINGLE))) this.openShards(join(folder, INDEX));
+      else this.open(SINGLE);
+    } catch (error) {
+      this.close();
+      throw error;
+    }
+  }
+
+  /** Every tensor's description, in the files' order. */
+  entries(): TensorEntry[] {
+    return this.files.flatMap(({ tensors }) => [...tensors.values()]);
+  }
+
+  has(name: string): boolean {
+    return this.places.has(name);
+  }
+
+  /** Reads a tensor of floats, of exactly this shape. @throws CheckpointError if it is missing or different. */
+  take(name: string, shape: readonly number[]): StoredTensor {
+    const file = this.places.get(name);
+    if (!file)
+      throw new CheckpointError(`${this.folder}: tensor ${name} is missing; expected shape [${shape.join(', ')}].`);
+    const entry = file.tensors.get(name)!;
+    if (entry.shape.length !== shape.length || entry.shape.some((length, i) => length !== shape[i])) {
+      throw new CheckpointError(
+        `${file.path}: tensor ${name} has shape [${entry.shape.join(', ')}], and config.json makes it [${shape.join(', ')}].`,
+      );
+    }
+    this.taken.add(name);
+    return { name, dtype: floatDtype(entry, file.path), bits: view(entry, file.read(name)) };
+  }
+
+  /** Marks tensors that are known to carry nothing (buffers that old files saved) as read. */
+  ignore(pattern: RegExp): void {
+    for (const name of this.places.keys()) if (pattern.test(name)) this.taken.add(name);
+  }
+
+  /** @throws CheckpointError if a tensor was not taken. */
+  expectAllTaken(): void {
+    const left = [...this.places.keys()].filter((name) => !this.taken.has(name));
+    if (left.length === 0) return;
+    const file = this.places.get(left[0]!)!.path;
+    const more = left.length > 1 ? ` (and ${left.length - 1} more)` : '';
+    throw new CheckpointError(
+      `${file}: tensor ${left[0]}${more} is left over; a model of this config.json has no place for it.`,
+    );
+  }
+
+  close(): void {
+    for (const file of this.files) file.close();
+    this.files.length = 0;
+  }
+
+  private open(name: string): void {
+    const file = openSafetensors(join(this.folder, name));
+    this.files.push(file);
+    for (const tensor of file.tensors.keys()) {
+      const other = this.places.get(tensor);
+      if (other) throw new CheckpointError(`${file.path}: tensor ${tensor} stands in ${other.path} too.`);
+      this.places.set(tensor, file);
+    }
+  }
+
+  private openShards(indexFile: string): void {
+    const { weight_map: map } = validate(shardIndex, readJson(indexFile), indexFile);
+    for (const shard of new Set(Object.values(map))) {
+      if (!SHARD_NAME.test(shard)) {
+        throw new CheckpointError(
+          `${indexFile}: the shard ${JSON.stringify(shard)} is not a plain file name in this folder.`,
+        );
+      }
+      this.open(shard);
+    }
+    for (const [tensor, shard] of Object.entries(map)) {
+      if (this.places.get(tensor)?.path !== join(this.folder, shard)) {
+        throw new CheckpointError(`${indexFile}: tensor ${tensor} is mapped to ${shard}, which does not hold it.`);
+      }
+    }
+  }
+}
+
+const shardIndex = z.object({ weight_map: z.record(z.string(), z.string()) });
+/** No path: nothing that leads out of the folder. (A link inside the folder, as in the hub's cache, is fine.) */
+const SHARD_NAME = /^[A-Za-z0-9_-][A-Za-z0-9._-]*\.safetensors$/;
+
+function floatDtype({ name, dtype }: TensorEntry, file: string): FloatDtype {
+  if (dtype === 'F64' || dtype === 'F32' || dtype === 'F16' || dtype === 'BF16') return dtype;
+  throw new CheckpointError(`${file}: tensor ${name} is ${dtype}; weights must be F64, F32, F16 or BF16.`);
+}
+
+function view({ dtype }: TensorEntry, bytes: ArrayBuffer): FloatBits {
+  if (dtype === 'F64') return new Float64Array(bytes);
+  return dtype === 'F32' ? new Float32Array(bytes) : new Uint16Array(bytes);
+}

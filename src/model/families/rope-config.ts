@@ -1,0 +1,115 @@
+/** Every way in which config.json describes rotary embeddings -> frequencies and a factor. */
+import { z } from 'zod';
+import { CheckpointError } from '../../errors.js';
+import type { Rope } from '../../math/rope.js';
+
+const positive = z.number().positive();
+
+/** `rope_parameters` (transformers 5) and `rope_scaling` (before) hold the same members. */
+const scaling = z.discriminatedUnion(
+  'rope_type',
+  [
+    z.strictObject({ rope_type: z.literal('default'), rope_theta: positive.optional() }),
+    z.strictObject({ rope_type: z.literal('linear'), rope_theta: positive.optional(), factor: positive }),
+    z.strictObject({
+      rope_type: z.literal('llama3'),
+      rope_theta: positive.optional(),
+      factor: positive,
+      low_freq_factor: positive,
+      high_freq_factor: positive,
+      original_max_position_embeddings: positive,
+    }),
+    z.strictObject({
+      rope_type: z.literal('yarn'),
+      rope_theta: positive.optional(),
+      factor: positive,
+      beta_fast: positive.nullish(),
+      beta_slow: positive.nullish(),
+      mscale: z.number().nullish(),
+      mscale_all_dim: z.number().nullish(),
+      attention_factor: positive.nullish(),
+      truncate: z.boolean().nullish(),
+      original_max_position_embeddings: positive.nullish(),
+    }),
+  ],
+  {
+    error: (issue) =>
+      issue.code === 'invalid_union' ? 'rope_type must be default, linear, llama3 or yarn' : undefined,
+  },
+);
+
+type Scaling = z.output<typeof scaling>;
+
+/** The old spelling `type` for `rope_type`. */
+function modernised(value: unknown): unknown {
+  if (typeof value !== 'object' || value === null) return value;
+  const { type, ...rest } = value as Record<string, unknown>;
+  return type === undefined ? rest : { rope_type: type, ...rest };
+}
+
+/** The config keys of rope, both spellings. */
+export const ropeKeys = {
+  rope_theta: positive.optional(),
+  rope_scaling: z.preprocess(modernised, scaling.nullish()),
+  rope_parameters: z.preprocess(modernised, scaling.nullish()),
+};
+
+type RopeKeys = z.output<z.ZodObject<typeof ropeKeys>>;
+
+/** @param context max_position_embeddings, which yarn needs where the original context is not given */
+export function ropeOf(keys: RopeKeys, dim: number, context: number, file: string): Rope {
+  if (keys.rope_parameters && keys.rope_scaling) {
+    throw new CheckpointError(`${file}: both rope_parameters and rope_scaling are given; keep one of them.`);
+  }
+  const given: Scaling = keys.rope_parameters ?? keys.rope_scaling ?? { rope_type: 'default' };
+  const theta = given.rope_theta ?? keys.rope_theta ?? 10000;
+  const plain = Array.from({ length: dim / 2 }, (_, i) => theta ** ((-2 * i) / dim));
+  switch (given.rope_type) {
+    case 'default':
+      return { dim, frequencies: plain, magnitude: 1 };
+    case 'linear':
+      return { dim, frequencies: plain.map((frequency) => frequency / given.factor), magnitude: 1 };
+    case 'llama3':
+      return { dim, frequencies: plain.map((frequency) => llama3(frequency, given)), magnitude: 1 };
+    case 'yarn':
+      return yarn(given, plain, theta, context);
+  }
+}
+
+/**
+ * Llama 3.1: wavelengths beyond original context / low_freq_factor are stretched by `factor`, those below original context /
+ * high_freq_factor stay, and those between are blended (`_compute_llama3_parameters` of transformers).
+ */
+function llama3(frequency: number, given: Extract<Scaling, { rope_type: 'llama3' }>): number {
+  const turns = (given.original_max_position_embeddings * frequency) / (2 * Math.PI);
+  const kept = (turns - given.low_freq_factor) / (given.high_freq_factor - given.low_freq_factor);
+  return blend(frequency / given.factor, frequency, kept);
+}
+
+/** YaRN (Peng et al. 2023, section 3.2 and equation 22): a ramp over the pairs between beta_slow and beta_fast turns. */
+function yarn(given: Extract<Scaling, { rope_type: 'yarn' }>, plain: number[], theta: number, context: number): Rope {
+  const dim = 2 * plain.length;
+  const original = given.original_max_position_embeddings ?? context;
+  const pairAt = (turns: number) => (dim * Math.log(original / (turns * 2 * Math.PI))) / (2 * Math.log(theta));
+  const whole = given.truncate ?? true;
+  const [low, high] = [pairAt(given.beta_fast ?? 32), pairAt(given.beta_slow ?? 1)];
+  const first = Math.max(whole ? Math.floor(low) : low, 0);
+  const last = Math.min(whole ? Math.ceil(high) : high, dim - 1);
+  const width = last - first || 0.001;
+  return {
+    dim,
+    frequencies: plain.map((frequency, i) => blend(frequency, frequency / given.factor, (i - first) / width)),
+    magnitude: given.attention_factor ?? yarnMagnitude(given),
+  };
+}
+
+function yarnMagnitude({ factor, mscale, mscale_all_dim: all }: Extract<Scaling, { rope_type: 'yarn' }>): number {
+  const magnitude = (scale: number) => (factor <= 1 ? 1 : 0.1 * scale * Math.log(factor) + 1);
+  return mscale && all ? magnitude(mscale) / magnitude(all) : magnitude(1);
+}
+
+/** a where part <= 0, b where part >= 1, a straight line between. */
+function blend(a: number, b: number, part: number): number {
+  const clamped = Math.min(Math.max(part, 0), 1);
+  return a * (1 - clamped) + b * clamped;
+}

@@ -1,0 +1,55 @@
+import { existsSync, statSync } from 'node:fs';
+import { join } from 'node:path';
+import { readJson } from '../checkpoint/json-file.js';
+import { TensorSource } from '../checkpoint/tensor-source.js';
+import { CheckpointError } from '../errors.js';
+import { type Components, componentsOf, DEFAULT_OPTIONS, type RunOptions } from './components.js';
+import type { ModelConfig } from './config.js';
+import { familyOf } from './families/index.js';
+import { type ModelWeights, WeightReader } from './weights.js';
+
+/** A model that is ready to run: what it is, its weights, and the parts that its attention is made of. */
+export interface Model {
+  readonly folder: string;
+  readonly config: ModelConfig;
+  readonly weights: ModelWeights;
+  readonly options: RunOptions;
+  readonly components: Components;
+}
+
+export interface LoadOptions extends Partial<RunOptions> {
+  /** Keys of config.json that are known not to change the mathematics of this checkpoint. */
+  readonly ignoreConfigKeys?: readonly string[];
+}
+
+/**
+ * Loads a checkpoint folder in Hugging Face form: config.json and model.safetensors, whole or in shards.
+ * @throws CheckpointError naming file and key or tensor if anything is missing, malformed, contradictory or left over.
+ */
+export function loadModel(folder: string, { ignoreConfigKeys = [], ...chosen }: LoadOptions = {}): Model {
+  const options = { ...DEFAULT_OPTIONS, ...chosen };
+  const { family, config } = loadConfig(folder, ignoreConfigKeys);
+  const source = new TensorSource(folder);
+  try {
+    const weights = family.bind(config, new WeightReader(source, options.precision));
+    source.expectAllTaken();
+    return { folder, config, weights, options, components: componentsOf(config, weights, options) };
+  } finally {
+    source.close();
+  }
+}
+
+/** Reads config.json alone. */
+export function loadConfig(folder: string, ignoreConfigKeys: readonly string[] = []) {
+  if (!existsSync(folder) || !statSync(folder).isDirectory()) {
+    throw new CheckpointError(`${folder}: expected a checkpoint folder with config.json and model.safetensors.`);
+  }
+  const file = join(folder, 'config.json');
+  const raw = readJson(file);
+  if (typeof raw !== 'object' || raw === null || Array.isArray(raw)) {
+    throw new CheckpointError(`${file}: expected a JSON object, got ${Array.isArray(raw) ? 'an array' : raw}.`);
+  }
+  const kept = Object.fromEntries(Object.entries(raw).filter(([key]) => !ignoreConfigKeys.includes(key)));
+  const family = familyOf(kept, file);
+  return { family, config: family.configure(kept, file) };
+}

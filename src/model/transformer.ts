@@ -1,0 +1,94 @@
+/**
+ * The forward pass: embedding, then blocks of attention and feed-forward around a residual stream, then logits.
+ *
+ * There is one path. A prompt, a chunk of it, one more token, and several sequences at once differ in how many rows the
+ * tensors have, and a token's logits are the same to the bit in all of them.
+ */
+import type { KvCache } from '../../attention/cache/cache.js';
+import { attend, type RowCounter, type SequencePart } from '../../attention/layer.js';
+import { RequestError } from '../errors.js';
+import { add } from '../math/elementwise.js';
+import { linear } from '../math/linear.js';
+import { rmsNorm } from '../math/norm.js';
+import { type Rope, type Rotation, rotationAt } from '../math/rope.js';
+import { flat, rowsOf, type Tensor, zerosLike } from '../tensor/tensor.js';
+import { embed } from './embedding.js';
+import { feedForward } from './feed-forward.js';
+import type { Model } from './load.js';
+
+/** New tokens of one sequence. They follow those that its cache holds: from position `cache.next` on. */
+export interface Sequence {
+  readonly ids: readonly number[];
+  readonly cache: KvCache;
+}
+
+export interface ForwardOptions {
+  /** Logits of each sequence's last new token alone (default), or of all new tokens. */
+  readonly logits?: 'last' | 'all';
+  /** Is given the number of stored rows that attention computed and reused. */
+  readonly counter?: RowCounter;
+}
+
+/**
+ * Runs new tokens of one or more sequences through the model and commits them to their caches.
+ * @returns logits [sequences, N], or [all new tokens, N] in the order of the sequences
+ * @throws RequestError for an id outside the vocabulary; then no cache has changed
+ */
+export async function forward(
+  model: Model,
+  sequences: readonly Sequence[],
+  options: ForwardOptions = {},
+): Promise<Tensor> {
+  const { config, weights, components } = model;
+  const counter = options.counter ?? { computed: 0, reused: 0 };
+  const parts = partsOf(sequences);
+  const rotationOf = rotations(parts, model);
+
+  let x_TD = embed(
+    sequences.flatMap(({ ids }) => ids),
+    weights.embedding,
+    model.options.precision,
+  );
+  for (const { cache, positions } of parts) cache.begin(positions);
+
+  for (const [i, layer] of config.layers.entries()) {
+    const { attentionNorm, feedForwardNorm, ...block } = weights.layers[i]!;
+    const rotation = rotationOf(layer.attention.rope);
+    const normed_TD = rmsNorm(x_TD, attentionNorm, layer.norm.eps);
+    x_TD = add(x_TD, await attend(normed_TD, components.layers[i]!, rotation, parts, counter));
+    x_TD = add(x_TD, feedForward(rmsNorm(x_TD, feedForwardNorm, layer.norm.eps), block.feedForward, layer.feedForward));
+  }
+
+  for (const { cache } of parts) cache.commit();
+  const read_TD = options.logits === 'all' ? x_TD : lastRows(x_TD, parts);
+  return linear(rmsNorm(read_TD, weights.finalNorm, config.finalNorm.eps), weights.head);
+}
+
+/** Where each sequence's tokens stand among those computed together, and their absolute positions. */
+function partsOf(sequences: readonly Sequence[]): SequencePart[] {
+  let to = 0;
+  return sequences.map(({ ids, cache }) => {
+    if (ids.length === 0) throw new RequestError('A forward pass needs at least one new token of each sequence.');
+    const from = to;
+    to += ids.length;
+    return { cache, from, to, positions: Int32Array.from(ids, (_, i) => cache.next + i) };
+  });
+}
+
+/** The rotation that a layer's rope asks for, made once for all layers that share it. */
+function rotations(parts: readonly SequencePart[], { options }: Model): (rope: Rope | null) => Rotation | null {
+  const positions = Int32Array.from(parts.flatMap((part) => [...part.positions]));
+  const made = new Map<Rope, Rotation>();
+  return (rope) => {
+    if (rope && !made.has(rope)) made.set(rope, rotationAt(rope, positions, options.precision));
+    return rope && made.get(rope)!;
+  };
+}
+
+/** The last row of each sequence: [sequences, D]. */
+function lastRows(x_TD: Tensor, parts: readonly SequencePart[]): Tensor {
+  const width = x_TD.shape[1]!;
+  const last = zerosLike(x_TD, [parts.length, width]);
+  for (const [i, { to }] of parts.entries()) last.data.set(flat(rowsOf(x_TD, to - 1, to)), i * width);
+  return last;
+}

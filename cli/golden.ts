@@ -1,0 +1,35 @@
+import { UsageError } from '../src/errors.js';
+import { makeGolden, writeGolden } from '../src/reference/golden.js';
+import { idList, load, newCommand, pause, promptIds, runOptions, wholeNumber } from './options.js';
+
+export function goldenCommand() {
+  const command = newCommand('golden')
+    .description(
+      'write the logits and the greedy continuation of a prompt to a file, for other implementations to be held against',
+    )
+    .argument('<model>', 'checkpoint folder in Hugging Face form')
+    .requiredOption('--out <file>', 'where to write: a .safetensors file')
+    .option('--prompt <text>', 'prompt as text')
+    .option('--ids <ids>', 'prompt as token ids: 1,2,3', idList)
+    .option('--ids-file <file>', 'prompt as a JSON array of token ids')
+    .option(
+      '--steps <n>',
+      'greedy tokens after the prompt (an end-of-sequence token does not end them)',
+      wholeNumber(0),
+      0,
+    );
+  return runOptions(command).action(async (folder, flags) => {
+    const prompts = [flags.prompt, flags.ids, flags.idsFile].filter((source) => source !== undefined);
+    if (prompts.length !== 1)
+      throw new UsageError(`Expected one of --prompt, --ids and --ids-file, got ${prompts.length || 'none'}.`);
+    const { model, tokenizer } = load(folder, flags);
+    const ids = promptIds(flags, tokenizer, model);
+    const { steps, prefillChunk, out } = flags;
+    const golden = await makeGolden(model, ids, model.components.newCache(), { steps, prefillChunk, pause });
+    writeGolden(out, golden, model);
+    const rows = golden.logits.length / golden.vocabulary;
+    process.stdout.write(
+      `${out}: logits [${rows}, ${golden.vocabulary}] in ${model.options.precision}, ${steps} generated tokens\n`,
+    );
+  });
+}

@@ -1,0 +1,39 @@
+#!/usr/bin/env node
+import { Command, CommanderError } from '@commander-js/extra-typings';
+import { TouchstoneError, UsageError } from '../src/errors.js';
+import { VERSION } from '../src/version.js';
+import { generateCommand } from './generate.js';
+import { goldenCommand } from './golden.js';
+import { inspectCommand } from './inspect.js';
+
+/** Exit codes: 0 done, 1 failed, 2 wrong usage, 130 interrupted. */
+async function main(): Promise<void> {
+  process.on('SIGINT', () => process.exit(130));
+  process.stdout.on('error', (error: NodeJS.ErrnoException) => process.exit(error.code === 'EPIPE' ? 0 : 1));
+  const program = new Command('touchstone')
+    .description('A readable decoder-only transformer on which other implementations are tested.')
+    .version(VERSION)
+    .exitOverride()
+    .showHelpAfterError('(touchstone --help lists the commands)')
+    .addCommand(generateCommand())
+    .addCommand(inspectCommand())
+    .addCommand(goldenCommand());
+  try {
+    await program.parseAsync();
+  } catch (error) {
+    process.exitCode = report(error, process.argv.includes('--debug'));
+  }
+}
+
+/** Prints an error as one sentence. Returns the exit code. */
+function report(error: unknown, debug: boolean): number {
+  if (error instanceof CommanderError) return error.exitCode === 0 ? 0 : 2; // commander has printed it
+  const known = error instanceof TouchstoneError;
+  const message = known ? error.message : `unexpected error: ${(error as Error).message ?? error}`;
+  process.stderr.write(`touchstone: ${message}\n`);
+  if (debug) process.stderr.write(`${(error as Error).stack}\n`);
+  else if (!known) process.stderr.write('(--debug shows where; please report it)\n');
+  return error instanceof UsageError ? 2 : 1;
+}
+
+await main();

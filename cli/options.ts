@@ -1,0 +1,157 @@
+/** Options that several commands share, and how their values are read. */
+import { existsSync, readFileSync } from 'node:fs';
+import { dirname, join } from 'node:path';
+import { setImmediate } from 'node:timers/promises';
+import { fileURLToPath } from 'node:url';
+import { Command, InvalidArgumentError, Option } from '@commander-js/extra-typings';
+import { CACHES } from '../attention/cache/index.js';
+import { KERNELS } from '../attention/kernel/index.js';
+import { STRATEGIES } from '../attention/strategy/index.js';
+import { VISIBILITIES } from '../attention/visibility/index.js';
+import { TouchstoneError, UsageError } from '../src/errors.js';
+import { type LoadOptions, loadModel, type Model } from '../src/model/load.js';
+import { loadTokenizer, type TextTokenizer } from '../src/text/tokenizer.js';
+
+/** A command with what all have: --debug, errors that come back to `main`, a hint where help is. */
+export function newCommand(name: string) {
+  return new Command(name)
+    .option('--debug', 'print the stack of an error')
+    .exitOverride()
+    .showHelpAfterError(`(touchstone ${name} --help lists the options)`);
+}
+
+const names = <Name extends string>(table: Record<Name, unknown>) => Object.keys(table) as Name[];
+
+/** `--attention` to `--precision`, and what every command that runs a model has. */
+export function runOptions<
+  Args extends unknown[],
+  Options extends Record<string, unknown>,
+  Globals extends Record<string, unknown>,
+>(command: Command<Args, Options, Globals>) {
+  return command
+    .addOption(
+      new Option('--attention <strategy>', 'attention strategy')
+        .choices(['auto', ...names(STRATEGIES)] as const)
+        .default('auto' as const),
+    )
+    .addOption(
+      new Option('--visibility <rule>', 'which keys a query sees')
+        .choices(['auto', ...names(VISIBILITIES)] as const)
+        .default('auto' as const),
+    )
+    .addOption(new Option('--cache <cache>', 'key/value cache').choices(names(CACHES)).default('contiguous' as const))
+    .addOption(
+      new Option('--kv-dtype <dtype>', 'dtype that the cache stores (auto: the precision)')
+        .choices(['auto', 'float32', 'float64'] as const)
+        .default('auto' as const),
+    )
+    .addOption(
+      new Option('--kernel <kernel>', 'attention kernel').choices(names(KERNELS)).default('reference' as const),
+    )
+    .addOption(
+      new Option('--precision <precision>', 'what everything is computed in')
+        .choices(['float32', 'float64'] as const)
+        .default('float32' as const),
+    )
+    .option('--prefill-chunk <tokens>', 'feed the prompt this many tokens at a time (same bits)', wholeNumber(1))
+    .option('--ignore-config-key <key...>', 'a key of config.json that is known not to change the mathematics');
+}
+
+interface RunFlags extends Omit<LoadOptions, 'ignoreConfigKeys'> {
+  ignoreConfigKey?: string[] | undefined;
+}
+
+/** Loads a checkpoint folder with its tokenizer (null if it has none). */
+export function load(folder: string, flags: RunFlags): { model: Model; tokenizer: TextTokenizer | null } {
+  const { attention, visibility, cache, kvDtype, kernel, precision, ignoreConfigKey } = flags;
+  const chosen = { attention, visibility, cache, kvDtype, kernel, precision } as LoadOptions;
+  const model = loadModel(folder, { ...chosen, ignoreConfigKeys: ignoreConfigKey ?? [] });
+  return { model, tokenizer: loadTokenizer(folder, model.config.vocabulary) };
+}
+
+/** The checkpoint that comes with the package. */
+export function embeddedModel(): string {
+  let folder = dirname(fileURLToPath(import.meta.url));
+  while (!existsSync(join(folder, 'package.json'))) folder = dirname(folder);
+  return join(folder, 'fixtures', 'austen-llama');
+}
+
+/** The three ways in which a prompt is given as tokens. */
+export interface PromptFlags {
+  prompt?: string | undefined;
+  ids?: number[] | undefined;
+  idsFile?: string | undefined;
+}
+
+/** @throws UsageError unless exactly one is given; CheckpointError-like messages where text needs a tokenizer that is not there. */
+export function promptIds(
+  { prompt, ids, idsFile }: PromptFlags,
+  tokenizer: TextTokenizer | null,
+  model: Model,
+): number[] {
+  if (ids) return ids;
+  if (idsFile !== undefined) return readIds(idsFile);
+  if (prompt === undefined) throw new UsageError('There is no prompt; give --prompt, --ids or --ids-file.');
+  if (!tokenizer) {
+    throw new TouchstoneError(
+      `${model.folder}: there is no tokenizer.json, so a prompt must be given as token ids (--ids 1,2,3).`,
+    );
+  }
+  const encoded = tokenizer.encode(prompt);
+  if (encoded.length === 0)
+    throw new TouchstoneError(
+      'The prompt is empty, and the tokenizer puts no token before it; give at least one character.',
+    );
+  return encoded;
+}
+
+export function readTextFile(path: string): string {
+  try {
+    return readFileSync(path, 'utf8').replace(/\r?\n$/, '');
+  } catch (error) {
+    throw new TouchstoneError(`${path}: cannot be read (${(error as NodeJS.ErrnoException).code}).`);
+  }
+}
+
+function readIds(path: string): number[] {
+  let value: unknown;
+  const text = readTextFile(path);
+  try {
+    value = JSON.parse(text);
+  } catch {
+    value = null;
+  }
+  if (Array.isArray(value) && value.length > 0 && value.every((id) => Number.isInteger(id) && id >= 0)) return value;
+  throw new TouchstoneError(
+    `${path}: expected a JSON array of token ids, such as [1, 2, 3], got ${JSON.stringify(text.slice(0, 40))}.`,
+  );
+}
+
+/** Reads `1,2,3`. */
+export function idList(text: string): number[] {
+  const parts = text.split(',').map((part) => part.trim());
+  if (!parts.every((part) => /^\d+$/.test(part))) {
+    throw new InvalidArgumentError('Expected token ids with commas between them, such as 1,2,3.');
+  }
+  return parts.map(Number);
+}
+
+/** Reads a whole number of at least `least`. */
+export function wholeNumber(least: number): (text: string) => number {
+  return (text) => {
+    const value = Number(text);
+    if (/^\d+$/.test(text) && Number.isSafeInteger(value) && value >= least) return value;
+    throw new InvalidArgumentError(`Expected a whole number of at least ${least}.`);
+  };
+}
+
+export function decimal(text: string): number {
+  const value = Number(text);
+  if (text.trim() !== '' && Number.isFinite(value)) return value;
+  throw new InvalidArgumentError('Expected a number.');
+}
+
+/** Lets signals and timers in between forward passes. */
+export async function pause(): Promise<void> {
+  await setImmediate();
+}

@@ -1,0 +1,68 @@
+/** What `--stats` and `--json` say of a run. */
+
+/** Adds up wall-clock time by phase. */
+export class Stopwatch {
+  private last = performance.now();
+  readonly ms: Record<'load' | 'prefill' | 'decode', number> = { load: 0, prefill: 0, decode: 0 };
+
+  /** The time since the last lap belongs to this phase. */
+  lap(phase: 'load' | 'prefill' | 'decode'): void {
+    const now = performance.now();
+    this.ms[phase] += now - this.last;
+    this.last = now;
+  }
+}
+
+export interface Stats {
+  readonly load_ms: number;
+  readonly prefill_tokens: number;
+  readonly prefill_ms: number;
+  /** Tokens made after the first, which prefill makes. */
+  readonly decode_tokens: number;
+  readonly decode_ms: number;
+  readonly kv_bytes_used: number;
+  readonly kv_bytes_allocated: number;
+  /** Tokens whose keys and values were computed, and found stored, counted in each layer and averaged over layers. */
+  readonly kv_rows_computed: number;
+  readonly kv_rows_reused: number;
+}
+
+interface Measured {
+  readonly newIds: readonly number[];
+  readonly counter: { readonly computed: number; readonly reused: number };
+  readonly layers: number;
+  readonly bytes: { readonly used: number; readonly allocated: number };
+}
+
+export function statsOf({ ms }: Stopwatch, promptTokens: number, { newIds, counter, layers, bytes }: Measured): Stats {
+  return {
+    load_ms: round(ms.load),
+    prefill_tokens: promptTokens,
+    prefill_ms: round(ms.prefill),
+    decode_tokens: Math.max(newIds.length - 1, 0),
+    decode_ms: round(ms.decode),
+    kv_bytes_used: bytes.used,
+    kv_bytes_allocated: bytes.allocated,
+    kv_rows_computed: counter.computed / layers,
+    kv_rows_reused: counter.reused / layers,
+  };
+}
+
+export function statsText(stats: Stats, seed: number, sampled: boolean): string {
+  const number = (value: number) => value.toLocaleString('en-US');
+  const speed = (tokens: number, ms: number) =>
+    `${number(tokens)} tokens in ${number(round(ms))} ms${ms > 0 ? ` (${number(Math.round((tokens / ms) * 1000))} tokens/s)` : ''}`;
+  const lines = [
+    ['load', `${number(stats.load_ms)} ms`],
+    ['prefill', speed(stats.prefill_tokens, stats.prefill_ms)],
+    ['decode', speed(stats.decode_tokens, stats.decode_ms)],
+    ['KV bytes', `${number(stats.kv_bytes_used)} used, ${number(stats.kv_bytes_allocated)} allocated`],
+    ['KV rows', `${number(stats.kv_rows_computed)} computed, ${number(stats.kv_rows_reused)} reused (a layer)`],
+    ...(sampled ? [['seed', String(seed)]] : []),
+  ];
+  return `\n${lines.map(([name, value]) => `${name!.padEnd(9)} ${value}`).join('\n')}\n`;
+}
+
+function round(ms: number): number {
+  return Math.round(ms * 10) / 10;
+}

@@ -1,0 +1,112 @@
+/** The generation loop: feed what the cache does not hold, choose a token, go on. */
+
+import type { KvCache } from '../../attention/cache/cache.js';
+import type { RowCounter } from '../../attention/layer.js';
+import { RequestError, UsageError } from '../errors.js';
+import type { Model } from '../model/load.js';
+import { forward } from '../model/transformer.js';
+import { type Floats, flat, rowsOf, type Tensor, zerosLike } from '../tensor/tensor.js';
+import { createSampler, type SamplerOptions } from './sampler.js';
+
+export interface GenerateOptions extends SamplerOptions {
+  readonly maxNewTokens: number;
+  /** Generation ends with the first of these tokens. */
+  readonly eosIds?: readonly number[];
+  /** Feed the prompt this many tokens at a time; the logits are the same to the bit. All at once by default. */
+  readonly prefillChunk?: number;
+  readonly counter?: RowCounter;
+  /** Awaited after each forward pass: a chance for timers and signals, which computation alone would starve. */
+  readonly pause?: () => Promise<void>;
+}
+
+export interface GeneratedToken {
+  readonly id: number;
+  /** The logits that it was chosen from [N]. */
+  readonly logits_N: Floats;
+}
+
+/**
+ * Generates tokens after a prompt, one at a time; the last one may be an end-of-sequence token.
+ * @param cache an empty cache of this model, or one that holds a beginning of `prompt`
+ * @throws RequestError if there is no prompt, or if the context does not hold prompt and new tokens
+ */
+export async function* generate(
+  model: Model,
+  prompt: readonly number[],
+  cache: KvCache,
+  options: GenerateOptions,
+): AsyncGenerator<GeneratedToken> {
+  checkRequest(model, prompt, options.maxNewTokens);
+  const sampler = createSampler(options);
+  const ids = [...prompt];
+  for (let made = 0; made < options.maxNewTokens; made++) {
+    const chunk = made === 0 ? options.prefillChunk : undefined;
+    const logits = await feed(model, ids, cache, { ...options, from: made === 0 ? 0 : ids.length - 1, chunk });
+    const logits_N = flat(logits);
+    const id = sampler(logits_N, ids);
+    ids.push(id);
+    yield { id, logits_N };
+    if (options.eosIds?.includes(id)) return;
+  }
+}
+
+export interface FeedOptions {
+  /** Tokens before this one have been fed before; whether they must be fed again is the cache's to say. */
+  readonly from: number;
+  readonly chunk?: number | undefined;
+  readonly logits?: 'last' | 'all';
+  readonly counter?: RowCounter | undefined;
+  readonly pause?: (() => Promise<void>) | undefined;
+}
+
+/**
+ * Feeds ids[from ..] in chunks, each time from where the cache goes on: a cache that keeps nothing is fed the whole sequence
+ * again. @returns logits of the last token [1, N], or with `logits: 'all'` of each token from `from` on.
+ */
+export async function feed(
+  model: Model,
+  ids: readonly number[],
+  cache: KvCache,
+  options: FeedOptions,
+): Promise<Tensor> {
+  const { from, chunk = ids.length, logits = 'last', counter, pause } = options;
+  const chunks: Tensor[] = [];
+  for (let start = Math.max(from, cache.next); start < ids.length; start += chunk) {
+    const end = Math.min(start + chunk, ids.length);
+    const fresh = { ids: ids.slice(cache.next, end), cache };
+    const rows = await forward(model, [fresh], { logits, ...(counter && { counter }) });
+    await pause?.();
+    const total = rows.shape[0]!;
+    chunks.push(logits === 'all' ? rowsOf(rows, total - (end - start), total) : rows);
+  }
+  return logits === 'all' ? stacked(chunks) : chunks.at(-1)!;
+}
+
+function stacked(parts: readonly Tensor[]): Tensor {
+  if (parts.length === 1) return parts[0]!;
+  const [first, width] = [parts[0]!, parts[0]!.shape[1]!];
+  const rows = parts.reduce((sum, part) => sum + part.shape[0]!, 0);
+  const whole = zerosLike(first, [rows, width]);
+  let row = 0;
+  for (const part of parts) {
+    whole.data.set(flat(part), row * width);
+    row += part.shape[0]!;
+  }
+  return whole;
+}
+
+/** @throws UsageError, RequestError */
+export function checkRequest({ config }: Model, prompt: readonly number[], newTokens: number): void {
+  if (!Number.isInteger(newTokens) || newTokens < 0) {
+    throw new UsageError(`maxNewTokens: expected a whole number of at least 0, got ${newTokens}.`);
+  }
+  if (prompt.length === 0) throw new RequestError('The prompt has no tokens; give at least one.');
+  const total = prompt.length + newTokens;
+  if (total > config.context) {
+    const room = config.context - prompt.length;
+    throw new RequestError(
+      `The prompt's ${prompt.length} tokens and ${newTokens} new ones exceed the model's context of ${config.context}; ` +
+        (room > 0 ? `ask for at most ${room} new tokens.` : 'shorten the prompt.'),
+    );
+  }
+}

@@ -1,0 +1,79 @@
+/** Goldens: what a model answers to given tokens, in a file that any implementation can be held against. */
+import type { KvCache } from '../../attention/cache/cache.js';
+import { weightHashes } from '../checkpoint/folder.js';
+import { writeSafetensors } from '../checkpoint/safetensors/write.js';
+import { checkRequest, feed } from '../generate/generate.js';
+import { argmax, marginOf } from '../generate/sampler.js';
+import type { Model } from '../model/load.js';
+import { type Floats, flat, floats, floatsLike } from '../tensor/tensor.js';
+import { VERSION } from '../version.js';
+
+export interface Golden {
+  /** [T] the prompt */
+  readonly inputIds: readonly number[];
+  /** [T + max(steps - 1, 0), N]: one row for each token that was fed; row t predicts token t + 1. */
+  readonly logits: Floats;
+  readonly vocabulary: number;
+  /** [steps] greedy continuation; an end-of-sequence token does not end it. */
+  readonly generatedIds: readonly number[];
+  /** [steps] top-1 minus top-2 logit where each token was chosen. */
+  readonly margins: Floats;
+}
+
+export interface GoldenOptions {
+  /** Greedy tokens after the prompt. */
+  readonly steps: number;
+  readonly prefillChunk?: number | undefined;
+  /** Called after each forward pass. */
+  readonly pause?: () => Promise<void>;
+}
+
+/** Runs a prompt and its greedy continuation. `cache` must be empty. */
+export async function makeGolden(
+  model: Model,
+  inputIds: readonly number[],
+  cache: KvCache,
+  { steps, prefillChunk: chunk, pause }: GoldenOptions,
+): Promise<Golden> {
+  checkRequest(model, inputIds, steps);
+  const vocabulary = model.config.vocabulary;
+  const { precision } = model.options;
+  const logits = floats(precision, (inputIds.length + Math.max(steps - 1, 0)) * vocabulary);
+  const margins = floatsLike(logits, steps);
+  const ids = [...inputIds];
+  for (let step = 0, from = 0; step < Math.max(steps, 1); step++) {
+    logits.set(flat(await feed(model, ids, cache, { from, chunk, logits: 'all', pause })), from * vocabulary);
+    from = ids.length;
+    if (step === steps) break; // no continuation was asked for
+    const last_N = logits.subarray((from - 1) * vocabulary, from * vocabulary);
+    margins[step] = marginOf(last_N);
+    ids.push(argmax(last_N));
+  }
+  return { inputIds, logits, vocabulary, generatedIds: ids.slice(inputIds.length), margins };
+}
+
+/** Writes a golden with its provenance: version, options, and the hashes of the weights. */
+export function writeGolden(path: string, golden: Golden, model: Model): void {
+  const { inputIds, logits, vocabulary, generatedIds, margins } = golden;
+  const dtype = logits instanceof Float64Array ? 'F64' : 'F32';
+  writeSafetensors(
+    path,
+    [
+      { name: 'input_ids', dtype: 'I64', shape: [inputIds.length], data: int64(inputIds) },
+      { name: 'logits', dtype, shape: [logits.length / vocabulary, vocabulary], data: logits },
+      { name: 'generated_ids', dtype: 'I64', shape: [generatedIds.length], data: int64(generatedIds) },
+      { name: 'margins', dtype, shape: [margins.length], data: margins },
+    ],
+    {
+      format: 'touchstone-golden-1',
+      touchstone: VERSION,
+      family: model.config.family,
+      options: JSON.stringify(model.options),
+      weights_sha256: JSON.stringify(weightHashes(model.folder)),
+    },
+  );
+}
+
+function int64(ids: readonly number[]): BigInt64Array {
+  return BigInt64Array.from(ids, BigInt);
+}

@@ -1,0 +1,82 @@
+/** Text as it comes, token by token. */
+import type { TextTokenizer } from './tokenizer.js';
+
+/** Takes tokens or pieces of text and gives out text as soon as it is certain. */
+export interface TextStream<Input> {
+  push(input: Input): string;
+  /** What was still held back. */
+  end(): string;
+}
+
+/** Tokens that are decoded again with every new one: enough for decoders that look at a token's neighbours. */
+const NEIGHBOURS = 4;
+
+/**
+ * Decodes tokens one at a time. A token may end inside a character: what cannot be certain yet is held back. What comes out,
+ * put together, is the decoding of all tokens together.
+ */
+export function detokenizer(tokenizer: TextTokenizer): TextStream<number> {
+  let window: number[] = [];
+  let given = 0; // how much of the window's text is out
+  const take = (text: string, until: number): string => {
+    const out = text.slice(given, until);
+    given = Math.max(given, until);
+    return out;
+  };
+  return {
+    push(id) {
+      window.push(id);
+      const text = tokenizer.decode(window);
+      // A character whose last bytes are still to come decodes to replacement characters at the end, until they do.
+      const certain = text.replace(/\uFFFD+$/, '').length;
+      const out = take(text, certain);
+      if (certain === text.length && window.length > NEIGHBOURS) {
+        window = window.slice(-NEIGHBOURS);
+        given = tokenizer.decode(window).length;
+      }
+      return out;
+    },
+    end() {
+      const text = tokenizer.decode(window);
+      return take(text, text.length);
+    },
+  };
+}
+
+/** Lets text through up to the first stop string, and holds back an end that may become one. */
+export function stopFilter(stops: readonly string[]): TextStream<string> & { readonly hit: string | null } {
+  let held = '';
+  let hit: string | null = null;
+  return {
+    get hit() {
+      return hit;
+    },
+    push(text) {
+      if (hit !== null) return '';
+      held += text;
+      const first = stops
+        .map((stop) => ({ stop, at: held.indexOf(stop) }))
+        .filter(({ at }) => at >= 0)
+        .sort((a, b) => a.at - b.at)[0];
+      const cut = first ? first.at : held.length - longestBeginning(held, stops);
+      if (first) hit = first.stop;
+      const out = held.slice(0, cut);
+      held = first ? '' : held.slice(cut);
+      return out;
+    },
+    end() {
+      const rest = held;
+      held = '';
+      return rest;
+    },
+  };
+}
+
+/** The length of the longest end of a text that is a proper beginning of a stop string. */
+function longestBeginning(text: string, stops: readonly string[]): number {
+  for (let length = text.length; length > 0; length--) {
+    const end = text.slice(-length);
+    if (stops.some((stop) => stop.length > length && stop.startsWith(end))) return length;
+  }
+  return 0;
+}

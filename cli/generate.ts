@@ -1,3 +1,4 @@
+import type { Command } from 'commander';
 import { eosIdsOf } from '../src/checkpoint/folder.js';
 import { TouchstoneError, UsageError } from '../src/errors.js';
 import { generate } from '../src/generate/generate.js';
@@ -13,17 +14,33 @@ import {
   newCommand,
   pause,
   promptIds,
+  type RunFlags,
   readTextFile,
   runOptions,
   wholeNumber,
 } from './options.js';
 import { Stopwatch, statsOf, statsText } from './stats.js';
 
-export function generateCommand() {
-  return commandWithOptions().action(run);
+interface Flags extends RunFlags {
+  readonly model: string;
+  readonly promptFile?: string;
+  readonly ids?: number[];
+  readonly maxNewTokens?: number;
+  readonly temperature: number;
+  readonly topK: number;
+  readonly topP: number;
+  readonly minP: number;
+  readonly repetitionPenalty: number;
+  readonly seed?: number;
+  readonly stop?: string[];
+  readonly echo?: true;
+  readonly json?: true;
+  readonly logprobs?: true;
+  readonly stream: boolean;
+  readonly stats?: true;
 }
 
-function commandWithOptions() {
+export function generateCommand(): Command {
   const command = newCommand('generate')
     .description('continue a prompt, streaming the text as it comes')
     .argument('[prompt]', 'text to continue; standard input if neither it, --prompt-file nor --ids is given')
@@ -51,10 +68,8 @@ function commandWithOptions() {
     .option('--logprobs', "with --json: each token's log probability")
     .option('--no-stream', 'print the text when it is complete')
     .option('--stats', 'print speed, cache bytes and counts to standard error');
-  return runOptions(command);
+  return runOptions(command).action(run);
 }
-
-type Flags = ReturnType<ReturnType<typeof commandWithOptions>['opts']>;
 
 async function run(argument: string | undefined, flags: Flags): Promise<void> {
   if (flags.logprobs && !flags.json) throw new UsageError('--logprobs: goes with --json, which prints them.');

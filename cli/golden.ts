@@ -1,8 +1,17 @@
+import type { Command } from 'commander';
 import { UsageError } from '../src/errors.js';
 import { makeGolden, writeGolden } from '../src/reference/golden.js';
-import { idList, load, newCommand, pause, promptIds, runOptions, wholeNumber } from './options.js';
+import { idList, load, newCommand, pause, promptIds, type RunFlags, runOptions, wholeNumber } from './options.js';
 
-export function goldenCommand() {
+interface Flags extends RunFlags {
+  readonly out: string;
+  readonly prompt?: string;
+  readonly ids?: number[];
+  readonly idsFile?: string;
+  readonly steps: number;
+}
+
+export function goldenCommand(): Command {
   const command = newCommand('golden')
     .description(
       'write the logits and the greedy continuation of a prompt to a file, for other implementations to be held against',
@@ -18,7 +27,7 @@ export function goldenCommand() {
       wholeNumber(0),
       0,
     );
-  return runOptions(command).action(async (folder, flags) => {
+  return runOptions(command).action(async (folder: string, flags: Flags) => {
     const prompts = [flags.prompt, flags.ids, flags.idsFile].filter((source) => source !== undefined);
     if (prompts.length !== 1)
       throw new UsageError(`Expected one of --prompt, --ids and --ids-file, got ${prompts.length || 'none'}.`);

@@ -1,7 +1,8 @@
+import type { Command } from 'commander';
 import { type Inspection, inspect } from '../src/reference/inspect.js';
 import { embeddedModel, newCommand } from './options.js';
 
-export function inspectCommand() {
+export function inspectCommand(): Command {
   return newCommand('inspect')
     .description(
       "print a checkpoint's architecture, parameters, dtypes, cache bytes a token, and what is unusual about it",
@@ -9,7 +10,7 @@ export function inspectCommand() {
     .argument('[model]', 'checkpoint folder in Hugging Face form', embeddedModel())
     .option('--ignore-config-key <key...>', 'a key of config.json that is known not to change the mathematics')
     .option('--json', 'print one JSON object')
-    .action((folder, flags) => {
+    .action((folder: string, flags: { ignoreConfigKey?: string[]; json?: true }) => {
       const found = inspect(folder, flags.ignoreConfigKey ?? []);
       process.stdout.write(flags.json ? `${JSON.stringify(found)}\n` : text(found));
     });

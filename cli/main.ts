@@ -1,5 +1,5 @@
 #!/usr/bin/env node
-import { Command, CommanderError } from '@commander-js/extra-typings';
+import { Command, CommanderError } from 'commander';
 import { TouchstoneError, UsageError } from '../src/errors.js';
 import { VERSION } from '../src/version.js';
 import { generateCommand } from './generate.js';

@@ -3,69 +3,51 @@ import { existsSync, readFileSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import { setImmediate } from 'node:timers/promises';
 import { fileURLToPath } from 'node:url';
-import { Command, InvalidArgumentError, Option } from '@commander-js/extra-typings';
+import { Command, InvalidArgumentError, Option } from 'commander';
 import { CACHES } from '../attention/cache/index.js';
 import { KERNELS } from '../attention/kernel/index.js';
 import { STRATEGIES } from '../attention/strategy/index.js';
 import { VISIBILITIES } from '../attention/visibility/index.js';
 import { TouchstoneError, UsageError } from '../src/errors.js';
-import { type LoadOptions, loadModel, type Model } from '../src/model/load.js';
+import type { RunOptions } from '../src/model/components.js';
+import { loadModel, type Model } from '../src/model/load.js';
 import { loadTokenizer, type TextTokenizer } from '../src/text/tokenizer.js';
 
 /** A command with what all have: --debug, errors that come back to `main`, a hint where help is. */
-export function newCommand(name: string) {
+export function newCommand(name: string): Command {
   return new Command(name)
     .option('--debug', 'print the stack of an error')
     .exitOverride()
     .showHelpAfterError(`(touchstone ${name} --help lists the options)`);
 }
 
-const names = <Name extends string>(table: Record<Name, unknown>) => Object.keys(table) as Name[];
+const names = (table: object) => Object.keys(table);
 
-/** `--attention` to `--precision`, and what every command that runs a model has. */
-export function runOptions<
-  Args extends unknown[],
-  Options extends Record<string, unknown>,
-  Globals extends Record<string, unknown>,
->(command: Command<Args, Options, Globals>) {
+/** What `runOptions` adds to a command. */
+export interface RunFlags extends RunOptions {
+  readonly prefillChunk?: number;
+  readonly ignoreConfigKey?: string[];
+}
+
+/** `--attention` to `--precision`, and what else every command that runs a model has. */
+export function runOptions(command: Command): Command {
+  const choice = (flags: string, about: string, choices: readonly string[], fallback: string) =>
+    command.addOption(new Option(flags, about).choices(choices).default(fallback));
+  choice('--attention <strategy>', 'attention strategy', ['auto', ...names(STRATEGIES)], 'auto');
+  choice('--visibility <rule>', 'which keys a query sees', ['auto', ...names(VISIBILITIES)], 'auto');
+  choice('--cache <cache>', 'key/value cache', names(CACHES), 'contiguous');
+  choice('--kv-dtype <dtype>', 'dtype the cache stores (auto: the precision)', ['auto', 'float32', 'float64'], 'auto');
+  choice('--kernel <kernel>', 'attention kernel', names(KERNELS), 'reference');
+  choice('--precision <precision>', 'what everything is computed in', ['float32', 'float64'], 'float32');
   return command
-    .addOption(
-      new Option('--attention <strategy>', 'attention strategy')
-        .choices(['auto', ...names(STRATEGIES)] as const)
-        .default('auto' as const),
-    )
-    .addOption(
-      new Option('--visibility <rule>', 'which keys a query sees')
-        .choices(['auto', ...names(VISIBILITIES)] as const)
-        .default('auto' as const),
-    )
-    .addOption(new Option('--cache <cache>', 'key/value cache').choices(names(CACHES)).default('contiguous' as const))
-    .addOption(
-      new Option('--kv-dtype <dtype>', 'dtype that the cache stores (auto: the precision)')
-        .choices(['auto', 'float32', 'float64'] as const)
-        .default('auto' as const),
-    )
-    .addOption(
-      new Option('--kernel <kernel>', 'attention kernel').choices(names(KERNELS)).default('reference' as const),
-    )
-    .addOption(
-      new Option('--precision <precision>', 'what everything is computed in')
-        .choices(['float32', 'float64'] as const)
-        .default('float32' as const),
-    )
     .option('--prefill-chunk <tokens>', 'feed the prompt this many tokens at a time (same bits)', wholeNumber(1))
     .option('--ignore-config-key <key...>', 'a key of config.json that is known not to change the mathematics');
 }
 
-interface RunFlags extends Omit<LoadOptions, 'ignoreConfigKeys'> {
-  ignoreConfigKey?: string[] | undefined;
-}
-
 /** Loads a checkpoint folder with its tokenizer (null if it has none). */
 export function load(folder: string, flags: RunFlags): { model: Model; tokenizer: TextTokenizer | null } {
-  const { attention, visibility, cache, kvDtype, kernel, precision, ignoreConfigKey } = flags;
-  const chosen = { attention, visibility, cache, kvDtype, kernel, precision } as LoadOptions;
-  const model = loadModel(folder, { ...chosen, ignoreConfigKeys: ignoreConfigKey ?? [] });
+  const { attention, visibility, cache, kvDtype, kernel, precision, ignoreConfigKey: ignoreConfigKeys = [] } = flags;
+  const model = loadModel(folder, { attention, visibility, cache, kvDtype, kernel, precision, ignoreConfigKeys });
   return { model, tokenizer: loadTokenizer(folder, model.config.vocabulary) };
 }
 

@@ -1,0 +1,240 @@
+/** One suite for every kernel and cache, on streams made by hand: no model, no weights. */
+import { fc, test } from '@fast-check/vitest';
+import { describe, expect, it } from 'vitest';
+import type { CacheBlock, KvCache, StreamRows, StreamSchema } from '../../attention/cache/cache.js';
+import { CACHES, type CacheName } from '../../attention/cache/index.js';
+import { KERNELS, type KernelName } from '../../attention/kernel/index.js';
+import { causal } from '../../attention/visibility/causal.js';
+import type { Visibility } from '../../attention/visibility/visibility.js';
+import { type Floats, flat, type Tensor, tensor, zerosLike } from '../../src/tensor/tensor.js';
+
+const kernels = Object.keys(KERNELS) as KernelName[];
+const caches = Object.keys(CACHES) as CacheName[];
+
+function noise(length: number, seed: number): Float64Array {
+  return Float64Array.from({ length }, (_, i) => Math.sin(i * 12.9898 + seed * 78.233) * 2);
+}
+
+interface Shape {
+  readonly T: number;
+  readonly G: number;
+  readonly perGroup: number;
+  readonly K: number;
+  readonly V: number;
+}
+
+const shapes = fc.record<Shape>({
+  T: fc.integer({ min: 1, max: 70 }),
+  G: fc.integer({ min: 1, max: 3 }),
+  perGroup: fc.integer({ min: 1, max: 3 }),
+  K: fc.integer({ min: 1, max: 40 }),
+  V: fc.integer({ min: 1, max: 40 }),
+});
+
+interface Problem {
+  readonly q_THK: Tensor;
+  readonly rows: StreamRows;
+  readonly positions: Int32Array;
+  readonly streams: StreamSchema[];
+}
+
+function problem({ T, G, perGroup, K, V }: Shape, convert: (x: Float64Array) => Floats): Problem {
+  return {
+    q_THK: tensor(convert(noise(T * G * perGroup * K, 1)), [T, G * perGroup, K]),
+    rows: {
+      keys: tensor(convert(noise(T * G * K, 2)), [T, G, K]),
+      values: tensor(convert(noise(T * G * V, 3)), [T, G, V]),
+    },
+    positions: Int32Array.from({ length: T }, (_, t) => t),
+    streams: [
+      { name: 'keys', heads: G, dim: K },
+      { name: 'values', heads: G, dim: V },
+    ],
+  };
+}
+
+async function run(
+  kernel: KernelName,
+  { q_THK, positions }: Problem,
+  blocks: readonly CacheBlock[],
+  V: number,
+  visibility: Visibility = causal,
+) {
+  const out_THV = zerosLike(q_THK, [q_THK.shape[0]!, q_THK.shape[1]!, V]);
+  const call = {
+    q_THK,
+    positions,
+    blocks,
+    keyStreams: ['keys'],
+    valueStream: 'values',
+    scale: 0.3,
+    visibility,
+    out_THV,
+  };
+  await KERNELS[kernel].attend([call]);
+  return flat(out_THV);
+}
+
+/** softmax(scale q k^T) v in float64, from the definition, sharing no code with any kernel. */
+function definition({ q_THK, rows }: Problem, { T, G, perGroup, K, V }: Shape, sees: Visibility['sees']): Float64Array {
+  const out = new Float64Array(T * G * perGroup * V);
+  for (let t = 0; t < T; t++) {
+    for (let h = 0; h < G * perGroup; h++) {
+      const g = Math.floor(h / perGroup);
+      const seen = Array.from({ length: T }, (_, s) => s).filter((s) => sees(t, s));
+      const scores = seen.map((s) => {
+        let sum = 0;
+        for (let k = 0; k < K; k++) sum += q_THK.get(t, h, k) * rows.keys!.get(s, g, k);
+        return Math.exp(0.3 * sum);
+      });
+      const total = scores.reduce((a, b) => a + b, 0);
+      seen.forEach((s, i) => {
+        for (let v = 0; v < V; v++)
+          out[(t * G * perGroup + h) * V + v]! += (scores[i]! / total) * rows.values!.get(s, g, v);
+      });
+    }
+  }
+  return out;
+}
+
+/** The rows cut into blocks at random places. */
+function cut(rows: StreamRows, positions: Int32Array, sizes: readonly number[]): CacheBlock[] {
+  const blocks: CacheBlock[] = [];
+  for (let from = 0, i = 0; from < positions.length; i++) {
+    const to = Math.min(from + sizes[i % sizes.length]!, positions.length);
+    const start = from;
+    blocks.push({
+      positions: positions.slice(start, to),
+      read: (stream) => rows[stream]!.hi(to, null as never, null as never).lo(start, 0, 0),
+    });
+    from = to;
+  }
+  return blocks;
+}
+
+const single = (x: Float64Array) => Float32Array.from(x);
+const double = (x: Float64Array) => x;
+const window: Visibility = { name: 'a window', sees: (query, key) => key <= query && query - key < 9 };
+
+describe.each(kernels)('kernel %s', (kernel) => {
+  test.prop([shapes, fc.constantFrom(causal, window)])(
+    'computes the definition, in float64',
+    async (shape, visibility) => {
+      const given = problem(shape, double);
+      const found = await run(kernel, given, cut(given.rows, given.positions, [shape.T]), shape.V, visibility);
+      const expected = definition(given, shape, visibility.sees);
+      for (const [i, value] of found.entries()) expect(value).toBeCloseTo(expected[i]!, 12);
+    },
+  );
+
+  test.prop([shapes, fc.array(fc.integer({ min: 1, max: 50 }), { minLength: 1, maxLength: 6 })])(
+    'gives the same bits for any cut into blocks',
+    async (shape, sizes) => {
+      const given = problem(shape, single);
+      const whole = await run(kernel, given, cut(given.rows, given.positions, [shape.T]), shape.V);
+      expect(await run(kernel, given, cut(given.rows, given.positions, sizes), shape.V)).toEqual(whole);
+    },
+  );
+
+  it('gives the same bits whether hidden rows are stored or dropped', async () => {
+    const shape = { T: 70, G: 2, perGroup: 2, K: 8, V: 8 };
+    const given = problem(shape, single);
+    const last = { ...given, q_THK: given.q_THK.lo(69, 0, 0), positions: Int32Array.of(69) };
+    const all = await run(kernel, last, cut(given.rows, given.positions, [70]), 8, window);
+    const kept = cut(given.rows, given.positions, [61, 9]).slice(1);
+    expect(await run(kernel, last, kept, 8, window)).toEqual(all);
+  });
+
+  it('takes a key from several streams side by side, and a value that is one of them (MLA)', async () => {
+    const shape = { T: 40, G: 1, perGroup: 3, K: 20, V: 12 };
+    const given = problem(shape, single);
+    const key = given.rows.keys!;
+    const latent = tensor(
+      Float32Array.from({ length: 40 * 12 }, (_, i) => key.get(Math.floor(i / 12), 0, i % 12)),
+      [40, 1, 12],
+    );
+    const rope = tensor(
+      Float32Array.from({ length: 40 * 8 }, (_, i) => key.get(Math.floor(i / 8), 0, 12 + (i % 8))),
+      [40, 1, 8],
+    );
+    const blocks = cut({ latent, rope }, given.positions, [16]);
+    const out_THV = zerosLike(given.q_THK, [40, 3, 12]);
+    const call = { q_THK: given.q_THK, positions: given.positions, blocks, scale: 0.3, visibility: causal, out_THV };
+    await KERNELS[kernel].attend([{ ...call, keyStreams: ['latent', 'rope'], valueStream: 'latent' }]);
+    const plain = await run(kernel, given, cut({ keys: key, values: latent }, given.positions, [40]), 12);
+    expect(flat(out_THV)).toEqual(plain);
+  });
+});
+
+describe.each(caches)('cache %s', (name) => {
+  const make = (
+    streams: StreamSchema[],
+    dtype: 'float32' | 'float64' = 'float32',
+    precision: 'float32' | 'float64' = 'float32',
+  ): KvCache => CACHES[name]({ layers: [streams, streams], precision, dtype });
+
+  test.prop([shapes, fc.array(fc.integer({ min: 1, max: 40 }), { minLength: 1, maxLength: 8 })])(
+    'reads back what was written, with its positions, however it was appended',
+    (shape, sizes) => {
+      const { rows, streams } = problem(shape, single);
+      const cache = make(streams);
+      for (let i = 0, end = 0; end < shape.T; i++) {
+        const from = cache.next;
+        end = Math.min(end + sizes[i % sizes.length]!, shape.T);
+        cache.begin(Int32Array.from({ length: end - from }, (_, j) => from + j));
+        for (const layer of [0, 1]) {
+          cache.write(
+            layer,
+            Object.fromEntries(
+              Object.entries(rows).map(([stream, all]) => [
+                stream,
+                all.hi(end, null as never, null as never).lo(from, 0, 0),
+              ]),
+            ),
+          );
+          const blocks = cache.blocks(layer);
+          expect(blocks.flatMap(({ positions }) => [...positions])).toEqual(Array.from({ length: end }, (_, j) => j));
+          for (const { name: stream, heads, dim } of streams) {
+            const read = blocks.flatMap((block) => [...flat(block.read(stream))]);
+            expect(read).toEqual([...flat(rows[stream]!).subarray(0, end * heads * dim)]);
+          }
+        }
+        cache.commit();
+        const { used, allocated } = cache.bytes();
+        expect(used).toBe(cache.next * 2 * shape.G * (shape.K + shape.V) * 4);
+        expect(allocated).toBeGreaterThanOrEqual(used);
+      }
+    },
+  );
+
+  it('widens what it stores in another dtype than is computed in', () => {
+    const streams = [{ name: 'keys', heads: 1, dim: 2 }];
+    const cache = make(streams, 'float32', 'float64');
+    cache.begin(Int32Array.of(0));
+    cache.write(0, { keys: tensor(Float64Array.of(0.1, 1), [1, 1, 2]) });
+    expect(cache.blocks(0)[0]!.read('keys').data).toEqual(Float64Array.of(Math.fround(0.1), 1));
+  });
+
+  it('refuses streams of another shape, missing ones, and ones it does not hold', () => {
+    const cache = make([{ name: 'keys', heads: 1, dim: 2 }]);
+    cache.begin(Int32Array.of(0));
+    expect(() => cache.write(0, { keys: tensor(new Float32Array(3), [1, 1, 3]) })).toThrow(
+      'keys: expected T = 1 (new tokens), G = 1 (key/value heads), K = 2',
+    );
+    expect(() => cache.write(0, {})).toThrow("stores a stream 'keys'");
+    cache.write(0, { keys: tensor(new Float32Array(2), [1, 1, 2]) });
+    expect(() => cache.blocks(0)[0]!.read('values')).toThrow("holds no stream 'values', only keys");
+  });
+});
+
+it('a contiguous cache refuses positions it has passed', () => {
+  const cache = CACHES.contiguous({
+    layers: [[{ name: 'keys', heads: 1, dim: 1 }]],
+    precision: 'float32',
+    dtype: 'float32',
+  });
+  cache.begin(Int32Array.of(0, 1));
+  cache.write(0, { keys: tensor(new Float32Array(2), [2, 1, 1]) });
+  cache.commit();
+  expect(() => cache.begin(Int32Array.of(1))).toThrow('A cache that goes on at position 2 cannot take a token at 1.');
+});

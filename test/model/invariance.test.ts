@@ -1,0 +1,126 @@
+/** Guarantee: a token's logits have the same bits however they are computed. */
+import { fc, test } from '@fast-check/vitest';
+import { describe, expect, it } from 'vitest';
+import { CACHES, type CacheName } from '../../attention/cache/index.js';
+import { STRATEGIES, type StrategyName } from '../../attention/strategy/index.js';
+import { feed } from '../../src/generate/generate.js';
+import { type LoadOptions, loadModel, type Model } from '../../src/model/load.js';
+import { forward } from '../../src/model/transformer.js';
+import { type Floats, flat, type Precision } from '../../src/tensor/tensor.js';
+import { CHECKPOINTS, fixture } from '../support/fixtures.js';
+
+const NAMES = CHECKPOINTS.filter((name) => name.startsWith('tiny-'));
+const caches = Object.keys(CACHES) as CacheName[];
+const strategies = Object.keys(STRATEGIES) as StrategyName[];
+
+/** The logits of all tokens, in one pass and with the textbook's choices. */
+async function plain(name: string, ids: readonly number[], options: LoadOptions = {}): Promise<Floats> {
+  const model = loadModel(fixture(name), options);
+  return flat(await forward(model, [{ ids, cache: model.components.newCache() }], { logits: 'all' }));
+}
+
+async function chunked(model: Model, ids: readonly number[], chunk: number): Promise<Floats> {
+  return flat(await feed(model, ids, model.components.newCache(), { from: 0, chunk, logits: 'all' }));
+}
+
+const tokens = (least: number, most: number) =>
+  fc.array(fc.integer({ min: 0, max: 255 }), { minLength: least, maxLength: most });
+
+describe.each(NAMES)('%s', (name) => {
+  const models = strategies.flatMap((attention) =>
+    caches.map((cache) => loadModel(fixture(name), { attention, cache })),
+  );
+
+  test.prop([tokens(1, 70), fc.constantFrom(1, 3, 7, 1000), fc.constantFrom(...models)], { numRuns: 30 })(
+    'chunks of 1, 3, 7 and all, with any cache and strategy, give the bits of one pass',
+    async (ids, chunk, model) => {
+      expect(await chunked(model, ids, chunk)).toEqual(await plain(name, ids));
+    },
+  );
+
+  test.prop([tokens(1, 40), tokens(1, 40), tokens(1, 3)], { numRuns: 20 })(
+    'a sequence beside others has the bits it has alone',
+    async (a, b, more) => {
+      const model = loadModel(fixture(name));
+      const [first, second] = [model.components.newCache(), model.components.newCache()];
+      await forward(model, [{ ids: b, cache: second }]);
+      const both = await forward(
+        model,
+        [
+          { ids: a, cache: first },
+          { ids: more, cache: second },
+        ],
+        { logits: 'all' },
+      );
+      const whole = await plain(name, [...b, ...more]);
+      expect(flat(both)).toEqual(Float32Array.of(...(await plain(name, a)), ...whole.subarray(-more.length * 256)));
+    },
+  );
+
+  test.prop([tokens(2, 40), tokens(1, 9)], { numRuns: 20 })('later tokens change nothing', async (ids, later) => {
+    const whole = await plain(name, [...ids, ...later]);
+    expect(whole.slice(0, ids.length * 256)).toEqual(await plain(name, ids));
+  });
+
+  it.each<Precision>(['float32', 'float64'])('holds in %s', async (precision) => {
+    const ids = Array.from({ length: 50 }, (_, i) => (i * 37) % 256);
+    const expected = await plain(name, ids, { precision });
+    for (const attention of strategies) {
+      for (const cache of caches) {
+        expect(await chunked(loadModel(fixture(name), { precision, attention, cache }), ids, 3)).toEqual(expected);
+      }
+    }
+  });
+});
+
+describe('a pass that fails', () => {
+  it('leaves the caches as they were', async () => {
+    const model = loadModel(fixture(NAMES[0]!));
+    const cache = model.components.newCache();
+    await forward(model, [{ ids: [1, 2, 3], cache }]);
+    await expect(forward(model, [{ ids: [4, 256], cache }])).rejects.toThrow(
+      'Token id 256 is outside the vocabulary, which has the ids 0 to 255.',
+    );
+    expect(cache.next).toBe(3);
+    const after = flat(await forward(model, [{ ids: [4], cache }]));
+    expect(after).toEqual((await plain(NAMES[0]!, [1, 2, 3, 4])).slice(-256));
+  });
+
+  it('in the middle of its layers is never committed', async () => {
+    const model = loadModel(fixture(NAMES[0]!));
+    const cache = model.components.newCache();
+    await forward(model, [{ ids: [1, 2, 3], cache }]);
+    const broken = {
+      ...model.components.layers[1]!,
+      kernel: {
+        name: 'broken',
+        attend: () => {
+          throw new Error('device lost');
+        },
+      },
+    };
+    const components = { ...model.components, layers: [model.components.layers[0]!, broken] };
+    await expect(forward({ ...model, components }, [{ ids: [9, 9], cache }])).rejects.toThrow('device lost');
+    expect(cache.next).toBe(3);
+    expect(flat(await forward(model, [{ ids: [4], cache }]))).toEqual(
+      (await plain(NAMES[0]!, [1, 2, 3, 4])).slice(-256),
+    );
+  });
+});
+
+it('counts what a cache saves: n tokens cost n(n+1)/2 key/value computations without one, and n with it', async () => {
+  const n = 20;
+  const counts: Record<string, unknown> = {};
+  for (const cache of caches) {
+    const model = loadModel(fixture(NAMES[0]!), { cache });
+    const counter = { computed: 0, reused: 0 };
+    const store = model.components.newCache();
+    const ids = Array.from({ length: n }, (_, i) => i);
+    for (let end = 1; end <= n; end++) await feed(model, ids.slice(0, end), store, { from: end - 1, counter });
+    counts[cache] = { computed: counter.computed / 2, reused: counter.reused / 2 }; // two layers
+  }
+  expect(counts).toEqual({
+    none: { computed: (n * (n + 1)) / 2, reused: 0 },
+    contiguous: { computed: n, reused: (n * (n - 1)) / 2 },
+  });
+});

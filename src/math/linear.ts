@@ -2,6 +2,8 @@
  * y = x W^T + b, the one matrix product of a transformer. In float32 it is blocked in registers over *outputs* (4 rows of W by
  * 4 or 1 tokens), never over the sum, so each output has the one order of `sum.ts` whatever is computed beside it.
  */
+
+import { tableOf } from '../tensor/dtype.js';
 import type { Matrix } from '../tensor/matrix.js';
 import { widenInto } from '../tensor/matrix.js';
 import { expectShape, type Floats, flat, floatsLike, type Tensor, zerosLike } from '../tensor/tensor.js';
@@ -46,19 +48,34 @@ const TILE = 4;
 const PANEL_VALUES = 4096;
 
 function linear32Into(y: Float32Array, x: Float32Array, w: Matrix, tokens: number): void {
-  const stored = w.dtype === 'F32' ? (w.bits as Float32Array) : null;
-  const height = stored ? w.rows : TILE * Math.ceil(PANEL_VALUES / (TILE * w.columns));
-  const panel = stored ?? new Float32Array(height * w.columns);
-  for (let n = 0; n < w.rows; n += height) {
-    const rows = Math.min(height, w.rows - n);
-    if (!stored) widenInto(panel, w, n * w.columns, rows * w.columns);
-    const whole = rows - (rows % TILE);
-    for (let r = 0; r < whole; r += TILE) tilesInto(y, n + r, w.rows, x, tokens, panel, r * w.columns, w.columns);
-    for (let r = whole; r < rows; r++) {
+  const table = tableOf(w.dtype);
+  const whole = w.rows - (w.rows % TILE);
+  if (table && tokens < 4) {
+    // For so few tokens a widened copy does not pay: look the values up where they are multiplied.
+    for (let n = 0; n < whole; n += TILE) {
       for (let t = 0; t < tokens; t++) {
-        y[t * w.rows + n + r] = dot32(x, t * w.columns, panel, r * w.columns, w.columns);
+        lookUpTileInto(y, t * w.rows + n, x, t * w.columns, w.bits as Uint16Array, table, n * w.columns, w.columns);
       }
     }
+  } else {
+    panelsInto(y, x, w, tokens, whole);
+  }
+  const row = new Float32Array(w.columns);
+  for (let n = whole; n < w.rows; n++) {
+    widenInto(row, w, n * w.columns, w.columns);
+    for (let t = 0; t < tokens; t++) y[t * w.rows + n] = dot32(x, t * w.columns, row, 0, w.columns);
+  }
+}
+
+/** The first rows of W, a panel at a time, widened where they are not stored as float32. */
+function panelsInto(y: Float32Array, x: Float32Array, w: Matrix, tokens: number, rows: number): void {
+  const stored = w.dtype === 'F32' ? (w.bits as Float32Array) : null;
+  const height = stored ? rows : TILE * Math.ceil(PANEL_VALUES / (TILE * w.columns));
+  const panel = stored ?? new Float32Array(height * w.columns);
+  for (let n = 0; n < rows; n += height) {
+    const count = Math.min(height, rows - n);
+    if (!stored) widenInto(panel, w, n * w.columns, count * w.columns);
+    for (let r = 0; r < count; r += TILE) tilesInto(y, n + r, w.rows, x, tokens, panel, r * w.columns, w.columns);
   }
 }
 
@@ -109,6 +126,48 @@ function tile4x1Into(
       s1 = f(s1 + f(a * p[p1 + i]!));
       s2 = f(s2 + f(a * p[p2 + i]!));
       s3 = f(s3 + f(a * p[p3 + i]!));
+    }
+    y0 = f(y0 + s0);
+    y1 = f(y1 + s1);
+    y2 = f(y2 + s2);
+    y3 = f(y3 + s3);
+  }
+  y[to] = y0;
+  y[to + 1] = y1;
+  y[to + 2] = y2;
+  y[to + 3] = y3;
+}
+
+/** The same for 16-bit weights, each looked up in the table of its dtype's values. */
+function lookUpTileInto(
+  y: Float32Array,
+  to: number,
+  x: Float32Array,
+  xFrom: number,
+  words: Uint16Array,
+  table: Float32Array,
+  pFrom: number,
+  inputs: number,
+): void {
+  const p1 = pFrom + inputs;
+  const p2 = p1 + inputs;
+  const p3 = p2 + inputs;
+  let y0 = f(0),
+    y1 = f(0),
+    y2 = f(0),
+    y3 = f(0);
+  for (let start = 0; start < inputs; start += BLOCK) {
+    const end = Math.min(start + BLOCK, inputs);
+    let s0 = f(0),
+      s1 = f(0),
+      s2 = f(0),
+      s3 = f(0);
+    for (let i = start; i < end; i++) {
+      const a = x[xFrom + i]!;
+      s0 = f(s0 + f(a * table[words[pFrom + i]!]!));
+      s1 = f(s1 + f(a * table[words[p1 + i]!]!));
+      s2 = f(s2 + f(a * table[words[p2 + i]!]!));
+      s3 = f(s3 + f(a * table[words[p3 + i]!]!));
     }
     y0 = f(y0 + s0);
     y1 = f(y1 + s1);

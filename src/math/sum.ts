@@ -6,8 +6,9 @@
  * so a logit has the same bits however it is computed. It also halves the rounding error of one running sum
  * (Higham, "Accuracy and Stability of Numerical Algorithms", section 4.2: blocked summation).
  *
- * In float32 every operation rounds to float32: `Math.fround` of a sum or product of two float32 numbers is the correctly
- * rounded float32 operation, and V8 compiles it to one. Nothing is fused. The float64 twins below differ in that alone.
+ * In float32 every operation rounds to float32: a float64 sum, product, quotient or root of float32 numbers, rounded by
+ * `Math.fround`, is the correctly rounded float32 operation (Figueroa 1995, "When is double rounding innocuous?"), so a
+ * kernel with true single-precision instructions gives the same bits. Nothing is fused. The float64 twins differ in that alone.
  */
 import type { Floats } from '../tensor/tensor.js';
 

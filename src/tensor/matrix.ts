@@ -1,4 +1,4 @@
-import { type FloatBits, type FloatDtype, float16Table } from './dtype.js';
+import { type FloatBits, type FloatDtype, tableOf } from './dtype.js';
 import type { Floats } from './tensor.js';
 
 /**
@@ -14,53 +14,11 @@ export interface Matrix {
   readonly bits: FloatBits;
 }
 
-/** Widens `count` values from `from` into `target`, starting at its beginning. Works for any matrix, row by row or in panels. */
+/** Widens `count` values from `from` into `target`, starting at its beginning. */
 export function widenInto(target: Floats, matrix: Matrix, from: number, count: number): void {
-  switch (matrix.dtype) {
-    case 'F32':
-    case 'F64':
-      target.set((matrix.bits as Floats).subarray(from, from + count));
-      return;
-    case 'F16':
-      lookUpInto(target, float16Table(), matrix.bits as Uint16Array, from, count);
-      return;
-    case 'BF16':
-      if (target instanceof Float32Array) shiftInto(target, matrix.bits as Uint16Array, from, count);
-      else target.set(shifted(matrix.bits as Uint16Array, from, count));
-  }
-}
-
-/** The first words as 32-bit pairs, where alignment and byte order allow: two words a load nearly halve the time. */
-function pairsOf(words: Uint16Array, from: number, count: number): Int32Array {
-  const start = words.byteOffset + 2 * from;
-  const readable = start % 4 === 0 && LITTLE_ENDIAN;
-  return new Int32Array(words.buffer, readable ? start : 0, readable ? 2 * Math.floor(count / 4) : 0);
-}
-
-const LITTLE_ENDIAN = new Uint8Array(new Uint16Array([1]).buffer)[0] === 1;
-const LOWER = 0xffff;
-const UPPER = ~LOWER;
-
-/** A bfloat16 is the upper half of a float32, so a shift widens it. */
-function shiftInto(target: Float32Array, words: Uint16Array, from: number, count: number): void {
-  const bits = new Int32Array(target.buffer, target.byteOffset, count);
-  const pairs = pairsOf(words, from, count);
-  let i = 0;
-  for (let p = 0; p < pairs.length; p += 2, i += 4) {
-    const first = pairs[p]!;
-    const second = pairs[p + 1]!;
-    bits[i] = first << 16;
-    bits[i + 1] = first & UPPER;
-    bits[i + 2] = second << 16;
-    bits[i + 3] = second & UPPER;
-  }
-  for (; i < count; i++) bits[i] = words[from + i]! << 16;
-}
-
-function shifted(words: Uint16Array, from: number, count: number): Float32Array {
-  const single = new Float32Array(count);
-  shiftInto(single, words, from, count);
-  return single;
+  const table = tableOf(matrix.dtype);
+  if (table) lookUpInto(target, table, matrix.bits as Uint16Array, from, count);
+  else target.set((matrix.bits as Floats).subarray(from, from + count));
 }
 
 function lookUpInto(target: Floats, table: Float32Array, words: Uint16Array, from: number, count: number): void {
@@ -76,3 +34,13 @@ function lookUpInto(target: Floats, table: Float32Array, words: Uint16Array, fro
   }
   for (; i < count; i++) target[i] = table[words[from + i]!]!;
 }
+
+/** The first words as 32-bit pairs, where alignment and byte order allow: two words a load nearly halve the time. */
+function pairsOf(words: Uint16Array, from: number, count: number): Int32Array {
+  const start = words.byteOffset + 2 * from;
+  const readable = start % 4 === 0 && LITTLE_ENDIAN;
+  return new Int32Array(words.buffer, readable ? start : 0, readable ? 2 * Math.floor(count / 4) : 0);
+}
+
+const LITTLE_ENDIAN = new Uint8Array(new Uint16Array([1]).buffer)[0] === 1;
+const LOWER = 0xffff;

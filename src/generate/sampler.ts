@@ -32,19 +32,18 @@ export type Sampler = (logits_N: Floats, history: readonly number[]) => number;
 /** @throws UsageError for a value that has no meaning. */
 export function createSampler(options: SamplerOptions = {}): Sampler {
   checkOptions(options);
-  const { temperature = 0, repetitionPenalty = 1 } = options;
-  const random = uniform(options.seed ?? 0);
+  const { temperature = 0, repetitionPenalty = 1, seed = 0 } = options;
+  const random = uniform(seed);
   return (logits_N, history) => {
-    const scores = penalised(logits_N, history, repetitionPenalty);
-    if (temperature === 0) return argmax(scores);
-    return draw(probabilitiesOf(scores, options), random());
+    if (temperature === 0) return argmax(penalised(logits_N, history, repetitionPenalty));
+    return draw(probabilitiesOf(logits_N, history, options), random());
   };
 }
 
-/** The probabilities that are drawn from [N], after every step; tokens that were cut have 0. */
-export function probabilitiesOf(scores_N: Float64Array, options: SamplerOptions): Float64Array {
-  const { temperature = 1, topK = 0, topP = 1, minP = 0 } = options;
-  let p = softmax(scores_N.map((score) => score / temperature));
+/** The probabilities that are drawn from [N], after every step; tokens that were cut have 0. `history` is penalised. */
+export function probabilitiesOf(logits_N: Floats, history: readonly number[], options: SamplerOptions): Float64Array {
+  const { temperature = 1, topK = 0, topP = 1, minP = 0, repetitionPenalty = 1 } = options;
+  let p = softmax(penalised(logits_N, history, repetitionPenalty).map((score) => score / temperature));
   if (topK > 0 && topK < p.length) p = keepAtLeast(p, [...p].sort((a, b) => b - a)[topK - 1]!);
   if (topP < 1) p = keepNucleus(p, topP);
   if (minP > 0) p = keepAtLeast(p, minP * p.reduce((a, b) => Math.max(a, b)));

@@ -28,5 +28,7 @@ for (const [name, from, to, chunk] of [
   ['prefill of 256', 0, 256, 256],
 ] as const) {
   const tokensPerSecond = await speed(from, to, chunk);
-  console.log(`${name.padEnd(28)} ${tokensPerSecond.toFixed(0).padStart(6)} tokens/s  ${(tokensPerSecond / decode).toFixed(2)} x decode`);
+  console.log(
+    `${name.padEnd(28)} ${tokensPerSecond.toFixed(0).padStart(6)} tokens/s  ${(tokensPerSecond / decode).toFixed(2)} x decode`,
+  );
 }

@@ -1,0 +1,238 @@
+import { copyFileSync, readFileSync, renameSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { describe, expect, it } from 'vitest';
+import { CheckpointError } from '../../src/errors.js';
+import { loadModel, type Model } from '../../src/model/load.js';
+import { forward } from '../../src/model/transformer.js';
+import { type Floats, flat } from '../../src/tensor/tensor.js';
+import { copyOf, editJson, shard, tensorsOf, writeTensors } from '../support/checkpoint.js';
+import { fixture } from '../support/fixtures.js';
+
+const NAME = 'tiny-llama-linear-bf16';
+const ids = [3, 1, 4, 1, 5, 9, 2, 6];
+
+async function logits(model: Model): Promise<Floats> {
+  return flat(await forward(model, [{ ids, cache: model.components.newCache() }], { logits: 'all' }));
+}
+
+function refusal(folder: string): string {
+  try {
+    loadModel(folder);
+  } catch (error) {
+    expect(error).toBeInstanceOf(CheckpointError);
+    return (error as Error).message;
+  }
+  throw new Error('expected the checkpoint to be refused');
+}
+
+/** What is said of a config.json with some keys changed. */
+function refusalWith(change: Record<string, unknown>, name = NAME): string {
+  const folder = copyOf(name);
+  editJson(join(folder, 'config.json'), (config) => ({ ...config, ...change }));
+  const message = refusal(folder);
+  expect(message).toContain(folder);
+  return message;
+}
+
+describe('config.json', () => {
+  it.each<[what: string, change: Record<string, unknown>, message: string]>([
+    ['an unknown model_type', { model_type: 'mamba' }, 'model_type = "mamba" is not supported; supported are: llama'],
+    ['no model_type', { model_type: undefined }, 'the key model_type is missing'],
+    [
+      'heads that key/value heads do not divide',
+      { num_key_value_heads: 3 },
+      'num_attention_heads = 4 is not a multiple of num_key_value_heads = 3',
+    ],
+    ['an odd head dim', { head_dim: 15 }, 'the head dim 15'],
+    ['a head dim that is no whole number', { head_dim: null, hidden_size: 66 }, 'the head dim 16.5'],
+    ['an unknown key', { sliding_window: 9 }, 'the key sliding_window = 9 is not understood'],
+    ['an unknown activation', { hidden_act: 'gelu' }, 'the key hidden_act = "gelu" is not valid'],
+    ['a layer count that is no number', { num_hidden_layers: '2' }, 'the key num_hidden_layers = "2" is not valid'],
+    ['no width', { hidden_size: undefined }, 'the key hidden_size is missing'],
+    [
+      'yarn without a factor',
+      { rope_parameters: { rope_type: 'yarn', rope_theta: 1e4 } },
+      'the key rope_parameters.factor is missing',
+    ],
+    [
+      'an unknown rope type',
+      { rope_parameters: { rope_type: 'spiral' } },
+      'rope_type must be default, linear, llama3 or yarn',
+    ],
+    [
+      'an unknown rope type, in the old spelling',
+      { rope_parameters: undefined, rope_scaling: { type: 'dynamic', factor: 2 } },
+      'rope_type must be',
+    ],
+    [
+      'an unknown member of rope',
+      { rope_parameters: { rope_type: 'default', partial_rotary_factor: 0.5 } },
+      'the key rope_parameters.partial_rotary_factor = 0.5 is not understood',
+    ],
+    [
+      'rope in both spellings',
+      { rope_scaling: { type: 'linear', factor: 2 } },
+      'both rope_parameters and rope_scaling',
+    ],
+    ['an encoder', { is_encoder_decoder: true }, 'only decoder-only models'],
+  ])('refuses %s', (_, change, message) => {
+    expect(refusalWith(change)).toContain(message);
+  });
+
+  it('refuses what is no JSON object', () => {
+    const folder = copyOf(NAME);
+    for (const [text, message] of [
+      ['[1]', 'got an array'],
+      ['null', 'got null'],
+      ['{', 'expected JSON'],
+      ['version https://git-lfs.github.com/spec/v1', 'Git LFS pointer'],
+    ] as const) {
+      writeFileSync(join(folder, 'config.json'), text);
+      expect(refusal(folder)).toContain(message);
+    }
+    rmSync(join(folder, 'config.json'));
+    expect(refusal(folder)).toContain('config.json: there is no such file');
+    expect(refusal('/nowhere')).toContain('expected a checkpoint folder');
+  });
+
+  it('may name keys that are known not to matter', () => {
+    const folder = copyOf(NAME);
+    editJson(join(folder, 'config.json'), (config) => ({ ...config, unsloth_fixed: true }));
+    expect(refusal(folder)).toContain('--ignore-config-key');
+    expect(loadModel(folder, { ignoreConfigKeys: ['unsloth_fixed'] }).config.layers).toHaveLength(2);
+  });
+
+  it('gives the same logits in both spellings of rope', async () => {
+    const expected = await logits(loadModel(fixture(NAME)));
+    for (const scaling of [
+      { type: 'linear', factor: 2 },
+      { rope_type: 'linear', type: 'linear', factor: 2 },
+    ]) {
+      const folder = copyOf(NAME);
+      editJson(join(folder, 'config.json'), ({ rope_parameters: _, dtype, ...config }) => ({
+        ...config, torch_dtype: dtype, rope_theta: 5000, rope_scaling: scaling,
+      })); // biome-ignore format: one change
+      expect(await logits(loadModel(folder))).toEqual(expected);
+    }
+  });
+
+  it('is frozen once it is read', () => {
+    const { config } = loadModel(fixture(NAME));
+    expect(Object.isFrozen(config.layers[0]!.attention.rope!.frequencies)).toBe(true);
+  });
+});
+
+describe('weights', () => {
+  const changed = (change: (tensors: ReturnType<typeof tensorsOf>) => ReturnType<typeof tensorsOf>): string => {
+    const folder = copyOf(NAME);
+    writeTensors(folder, change(tensorsOf(folder)));
+    return folder;
+  };
+
+  it('are refused if one is missing, left over, or of another shape', () => {
+    expect(refusal(changed((tensors) => tensors.filter(({ name }) => name !== 'model.norm.weight')))).toContain(
+      'tensor model.norm.weight is missing; expected shape [64]',
+    );
+    expect(refusal(changed((tensors) => [...tensors, { ...tensors[0]!, name: 'extra' }]))).toContain(
+      'tensor extra is left over',
+    );
+    const folder = changed((tensors) =>
+      tensors.map((tensor) => (tensor.name === 'lm_head.weight' ? { ...tensor, shape: [64, 256] } : tensor)),
+    );
+    expect(refusal(folder)).toContain('tensor lm_head.weight has shape [64, 256], and config.json makes it [256, 64]');
+  });
+
+  it('are refused in a dtype that is no float', () => {
+    const folder = changed((tensors) =>
+      tensors.map((tensor) => (tensor.name === 'lm_head.weight' ? { ...tensor, dtype: 'I16' } : tensor)),
+    );
+    expect(refusal(folder)).toContain('tensor lm_head.weight is I16; weights must be F64, F32, F16 or BF16');
+  });
+
+  it('are refused without a head that is not tied, and with one that contradicts being tied', () => {
+    expect(refusal(changed((tensors) => tensors.filter(({ name }) => name !== 'lm_head.weight')))).toContain(
+      'tensor lm_head.weight is missing',
+    );
+    expect(refusalWith({ tie_word_embeddings: true })).toContain(
+      'lm_head.weight differs from model.embed_tokens.weight',
+    );
+  });
+
+  it('may hold a tied head as a copy, and rope buffers that old files saved', async () => {
+    const folder = changed((tensors) => {
+      const embedding = tensors.find(({ name }) => name === 'model.embed_tokens.weight')!;
+      const buffer = {
+        ...tensors.find(({ name }) => name === 'model.norm.weight')!,
+        name: 'model.layers.0.self_attn.rotary_emb.inv_freq',
+      };
+      return [
+        ...tensors.filter(({ name }) => name !== 'lm_head.weight'),
+        { ...embedding, name: 'lm_head.weight' },
+        buffer,
+      ];
+    });
+    const untied = await logits(loadModel(folder));
+    editJson(join(folder, 'config.json'), (config) => ({ ...config, tie_word_embeddings: true }));
+    expect(await logits(loadModel(folder))).toEqual(untied);
+  });
+
+  it('are refused where a Git LFS pointer stands', () => {
+    const folder = copyOf(NAME);
+    writeFileSync(
+      join(folder, 'model.safetensors'),
+      'version https://git-lfs.github.com/spec/v1\noid sha256:00\nsize 12\n',
+    );
+    expect(refusal(folder)).toContain('git lfs pull');
+  });
+});
+
+describe('shards', () => {
+  it('give the logits of the whole file', async () => {
+    const folder = copyOf(NAME);
+    shard(folder);
+    expect(await logits(loadModel(folder))).toEqual(await logits(loadModel(fixture(NAME))));
+  });
+
+  it('may be links inside the folder, as in the cache of the hub', async () => {
+    const folder = copyOf(NAME);
+    shard(folder);
+    const shardFile = join(folder, 'model-00001-of-00002.safetensors');
+    renameSync(shardFile, join(folder, '0123abcd'));
+    symlinkSync(join(folder, '0123abcd'), shardFile);
+    expect(await logits(loadModel(folder))).toEqual(await logits(loadModel(fixture(NAME))));
+  });
+
+  it.each(['../x.safetensors', '/x.safetensors', 'https://x.safetensors', 'a\\x.safetensors', 'a/x.safetensors'])(
+    'are refused at %s',
+    (path) => {
+      const folder = copyOf(NAME);
+      shard(folder, (map) => ({ ...map, 'lm_head.weight': path }));
+      expect(refusal(folder)).toContain(`the shard ${JSON.stringify(path)} is not a plain file name`);
+    },
+  );
+
+  it('are refused if one, or a tensor of one, is missing', () => {
+    const folder = copyOf(NAME);
+    shard(folder, (map) => ({ ...map, extra: 'model-00001-of-00002.safetensors' }));
+    expect(refusal(folder)).toContain(
+      'tensor extra is mapped to model-00001-of-00002.safetensors, which does not hold it',
+    );
+    rmSync(join(folder, 'model-00002-of-00002.safetensors'));
+    expect(refusal(folder)).toContain('model-00002-of-00002.safetensors: cannot be opened (ENOENT)');
+  });
+
+  it('are refused if a tensor stands in two', () => {
+    const folder = copyOf(NAME);
+    copyFileSync(join(folder, 'model.safetensors'), join(folder, 'twice.safetensors'));
+    shard(folder, (map) => ({ ...map, 'lm_head.weight': 'twice.safetensors' }));
+    expect(refusal(folder)).toMatch(/tensor .* stands in .* too/);
+  });
+
+  it('are refused with an index that is none', () => {
+    const folder = copyOf(NAME);
+    rmSync(join(folder, 'model.safetensors'));
+    writeFileSync(join(folder, 'model.safetensors.index.json'), '{"weight_map": {"a": 1}}');
+    expect(refusal(folder)).toContain('the key weight_map.a = 1 is not valid');
+    expect(readFileSync(join(folder, 'config.json'), 'utf8')).toContain('llama');
+  });
+});

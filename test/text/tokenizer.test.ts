@@ -1,0 +1,188 @@
+import { mkdirSync, readFileSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { fc, test } from '@fast-check/vitest';
+import { describe, expect, it } from 'vitest';
+import { CheckpointError } from '../../src/errors.js';
+import { decodeByteFallback } from '../../src/text/byte-fallback.js';
+import { detokenizer, stopFilter } from '../../src/text/stream.js';
+import { loadTokenizer } from '../../src/text/tokenizer.js';
+import { copyOf, editJson } from '../support/checkpoint.js';
+import { fixture, readGolden, temporaryFolder } from '../support/fixtures.js';
+
+const tokenizer = loadTokenizer(fixture('austen-llama'), 1024)!;
+
+describe('the tokenizer', () => {
+  it('gives the ids that Hugging Face gives, with the begin-of-text token', () => {
+    const { prompt, text } = JSON.parse(readFileSync(fixture('austen-llama/golden.json'), 'utf8'));
+    const { inputIds, generatedIds } = readGolden('austen-llama');
+    expect(tokenizer.encode(prompt)).toEqual(inputIds);
+    expect(tokenizer.decode([...inputIds, ...generatedIds])).toBe(text);
+  });
+
+  test.prop([fc.string({ unit: 'binary' })])('decodes what it encodes', (text) => {
+    expect(tokenizer.decode(tokenizer.encode(text))).toBe(text);
+  });
+
+  it('decodes nothing, special tokens, and ids without a token', () => {
+    expect(tokenizer.decode([])).toBe('');
+    expect(tokenizer.decode([0, 1])).toBe('');
+    expect(tokenizer.decode([0], { special: true })).toBe('<|begin_of_text|>');
+    expect(tokenizer.decode([99_999])).toBe('');
+  });
+
+  it('is null where there is no tokenizer.json', () => {
+    expect(loadTokenizer(fixture('tiny-llama-linear-bf16'), 256)).toBeNull();
+  });
+});
+
+describe('tokenizer.json', () => {
+  type Json = Record<string, unknown>;
+  const refusal = (change: (value: Json) => Json, vocabulary = 1024): string => {
+    const folder = copyOf('austen-llama');
+    editJson(join(folder, 'tokenizer.json'), change);
+    try {
+      loadTokenizer(folder, vocabulary);
+    } catch (error) {
+      expect(error).toBeInstanceOf(CheckpointError);
+      expect((error as Error).message).toContain(join(folder, 'tokenizer.json'));
+      return (error as Error).message;
+    }
+    throw new Error('expected the tokenizer to be refused');
+  };
+  const model = (value: Json) => value.model as { vocab: Record<string, number>; merges: unknown[] };
+
+  it.each<[what: string, change: (value: Json) => Json, message: string]>([
+    [
+      'an unknown model',
+      (value) => ({ ...value, model: { ...model(value), type: 'Magic' } }),
+      'type must be BPE or Unigram',
+    ],
+    [
+      'an unknown normaliser',
+      (value) => ({ ...value, normalizer: { type: 'Magic' } }),
+      'the key normalizer.type = "Magic" is not valid',
+    ],
+    [
+      'an unknown decoder',
+      (value) => ({ ...value, decoder: { type: 'Magic' } }),
+      'the key decoder.type = "Magic" is not valid',
+    ],
+    [
+      'an unknown pre-tokeniser in a sequence',
+      (value) => ({ ...value, pre_tokenizer: { type: 'Sequence', pretokenizers: [{ type: 'Magic' }] } }),
+      'the key pre_tokenizer.pretokenizers.0.type = "Magic" is not valid',
+    ],
+    [
+      'an unknown post-processor',
+      (value) => ({ ...value, post_processor: { type: 'Magic' } }),
+      'the key post_processor.type = "Magic" is not valid',
+    ],
+    [
+      'a merge to a missing token',
+      (value) => ({ ...value, model: { ...model(value), merges: [...model(value).merges, ['Q', 'Q']] } }),
+      'model.merges.766 = ["Q","Q"] needs the token "QQ"',
+    ],
+    [
+      'a merge of three',
+      (value) => ({ ...value, model: { ...model(value), merges: ['a b c'] } }),
+      'model.merges.0 = "a b c"',
+    ],
+    [
+      'a negative id',
+      (value) => ({ ...value, model: { ...model(value), vocab: { ...model(value).vocab, x: -1 } } }),
+      'the key model.vocab.x = -1 is not valid',
+    ],
+    ['no model', ({ model: _, ...value }) => value, 'the key model is missing'],
+  ])('is refused with %s', (_, change, message) => {
+    expect(refusal(change)).toContain(message);
+  });
+
+  it('is refused if an id does not fit the embedding', () => {
+    expect(refusal((value) => value, 1000)).toContain(
+      'the largest token id is 1023, and config.json has vocab_size = 1000',
+    );
+  });
+});
+
+describe('byte fallback', () => {
+  it.each<[string[], string[]]>([
+    [
+      ['a', '<0xF0>', '<0x9F>', '<0x98>', '<0x80>', 'b'],
+      ['a', '😀', 'b'],
+    ],
+    [['<0xEF>', '<0xBB>', '<0xBF>'], ['\uFEFF']],
+    [['<0xF0>', '<0x9F>'], ['\uFFFD\uFFFD']],
+    [['<0x-1>'], ['<0x-1>']],
+    [
+      ['<0x1g>', '<0x41>'],
+      ['<0x1g>', 'A'],
+    ],
+  ])('%j becomes %j', (tokens, pieces) => {
+    expect(decodeByteFallback(tokens)).toEqual(pieces);
+  });
+
+  it('replaces that of the library, in a sequence of decoders and alone', () => {
+    const bpe = { type: 'BPE', byte_fallback: true, vocab: { '<0x-1>': 0, '<0x41>': 1 }, merges: [] };
+    const step = { type: 'ByteFallback' };
+    for (const decoder of [step, { type: 'Sequence', decoders: [step, { type: 'Fuse' }] }]) {
+      const folder = join(temporaryFolder(), 'model');
+      mkdirSync(folder);
+      writeFileSync(
+        join(folder, 'tokenizer.json'),
+        JSON.stringify({
+          added_tokens: [],
+          normalizer: null,
+          pre_tokenizer: null,
+          post_processor: null,
+          decoder,
+          model: bpe,
+        }),
+      );
+      expect(loadTokenizer(folder, 2)!.decode([0, 1])).toBe('<0x-1>A');
+    }
+  });
+});
+
+describe('streaming', () => {
+  const stream = (ids: readonly number[]): string[] => {
+    const pieces = detokenizer(tokenizer);
+    return [...ids.map((id) => pieces.push(id)), pieces.end()];
+  };
+
+  test.prop([fc.array(fc.integer({ min: 0, max: 1023 }))], { numRuns: 300 })(
+    'gives, piece by piece, the decoding of the whole: any tokens',
+    (ids) => {
+      expect(stream(ids).join('')).toBe(tokenizer.decode(ids));
+    },
+  );
+
+  test.prop([fc.string({ unit: 'grapheme' })])('and any text', (text) => {
+    expect(stream(tokenizer.encode(text)).join('')).toBe(text);
+  });
+
+  it('holds an emoji back until its last byte is there', () => {
+    const ids = tokenizer.encode('😀').slice(1);
+    expect(ids.length).toBeGreaterThan(1);
+    expect(stream(ids)).toEqual([...Array(ids.length - 1).fill(''), '😀', '']);
+  });
+
+  test.prop([
+    fc.array(fc.string({ unit: fc.constantFrom('a', 'b', 'c') })),
+    fc.array(fc.string({ unit: fc.constantFrom('a', 'b', 'c'), minLength: 1, maxLength: 4 }), {
+      minLength: 1,
+      maxLength: 3,
+    }),
+  ])('stops before the first stop text, however the text is cut', (pieces, stops) => {
+    const filter = stopFilter(stops);
+    const out = pieces.map((piece) => filter.push(piece)).join('') + (filter.hit === null ? filter.end() : '');
+    const text = pieces.join('');
+    const hit = stops.filter((stop) => text.includes(stop));
+    if (hit.length === 0) expect([out, filter.hit]).toEqual([text, null]);
+    else {
+      expect(hit).toContain(filter.hit);
+      expect(text.startsWith(out + filter.hit)).toBe(true);
+      // Nothing of a stop text that was complete is ever let through.
+      for (const stop of stops) expect(out.includes(stop)).toBe(false);
+    }
+  });
+});

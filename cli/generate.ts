@@ -7,10 +7,11 @@ import type { Model } from '../src/model/load.js';
 import { detokenizer, stopFilter } from '../src/text/stream.js';
 import type { TextTokenizer } from '../src/text/tokenizer.js';
 import {
+  collected,
   decimal,
-  embeddedModel,
   idList,
   load,
+  modelOption,
   newCommand,
   pause,
   promptIds,
@@ -44,7 +45,7 @@ export function generateCommand(): Command {
   const command = newCommand('generate')
     .description('continue a prompt, streaming the text as it comes')
     .argument('[prompt]', 'text to continue; standard input if neither it, --prompt-file nor --ids is given')
-    .option('--model <folder>', 'checkpoint folder in Hugging Face form', embeddedModel())
+    .addOption(modelOption())
     .option('--prompt-file <file>', 'read the prompt from a file (one line break at its end is dropped)')
     .option('--ids <ids>', 'prompt as token ids: 1,2,3', idList)
     .option(
@@ -62,7 +63,7 @@ export function generateCommand(): Command {
       'seed of the sampler, Mersenne Twister MT19937 (default: a new one, said by --stats and --json)',
       wholeNumber(0),
     )
-    .option('--stop <text...>', 'end before the first of these texts')
+    .option('--stop <text>', 'end before this text; may be given several times', collected)
     .option('--echo', 'print the prompt before its continuation')
     .option('--json', 'print one JSON object: ids, text, timings')
     .option('--logprobs', "with --json: each token's log probability")
@@ -154,7 +155,8 @@ async function produce(
     result.text += text;
     if (flags.stream) print(text);
   };
-  const { prefillChunk = 64 } = flags;
+  // Chunks give Ctrl-C its chance; without a cache each would compute all before it again.
+  const prefillChunk = flags.prefillChunk ?? (flags.cache === 'none' ? undefined : 64);
   const tokens = generate(model, ids, cache, { ...flags, eosIds, prefillChunk, pause, counter: result.counter });
   if (flags.echo) print(tokenizer ? tokenizer.decode(ids) : `${ids.join(' ')} `);
   for await (const { id, logits_N } of tokens) {

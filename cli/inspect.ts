@@ -1,43 +1,46 @@
 import type { Command } from 'commander';
 import { type Inspection, inspect } from '../src/reference/inspect.js';
-import { embeddedModel, newCommand } from './options.js';
+import { embeddedModel, ignoreOption, newCommand } from './options.js';
 
 export function inspectCommand(): Command {
   return newCommand('inspect')
     .description(
       "print a checkpoint's architecture, parameters, dtypes, cache bytes a token, and what is unusual about it",
     )
-    .argument('[model]', 'checkpoint folder in Hugging Face form', embeddedModel())
-    .option('--ignore-config-key <key...>', 'a key of config.json that is known not to change the mathematics')
+    .argument('[model]', 'checkpoint folder in Hugging Face form (default: the embedded one)')
+    .addOption(ignoreOption())
     .option('--json', 'print one JSON object')
-    .action((folder: string, flags: { ignoreConfigKey?: string[]; json?: true }) => {
-      const found = inspect(folder, flags.ignoreConfigKey ?? []);
+    .action((folder: string | undefined, flags: { ignoreConfigKey?: string[]; json?: true }) => {
+      const found = inspect(folder ?? embeddedModel(), flags.ignoreConfigKey ?? []);
       process.stdout.write(flags.json ? `${JSON.stringify(found)}\n` : text(found));
     });
 }
 
-function text({ architecture, parameters, dtypes, kvBytesPerToken, unusual }: Inspection): string {
+function text({ architecture: of, parameters, dtypes, kvBytesPerToken, unusual }: Inspection): string {
   const number = (value: number) => value.toLocaleString('en-US');
+  const list = <Value>(values: Readonly<Record<string, Value>>, show: (name: string, value: Value) => string) =>
+    Object.entries(values)
+      .map(([name, value]) => show(name, value))
+      .join(', ');
   const lines: [string, string][] = [
-    ...Object.entries(architecture).map(([name, value]): [string, string] => [
-      name,
-      typeof value === 'number' ? number(value) : value,
-    ]),
+    ['family', of.family],
+    ['layers (L)', number(of.layers)],
+    ['model width (D)', number(of.width)],
+    ['attention', `${of.attention}, ${of.visibility}`],
+    ['query heads (H)', number(of.queryHeads)],
+    ['key/value heads (G)', number(of.keyValueHeads)],
+    ['head dim (K)', number(of.headDim)],
+    ['positions', of.ropeDim === null ? 'none' : `rope over ${of.ropeDim} values`],
+    ['feed-forward (F)', `${number(of.feedForwardWidth)}, ${of.feedForward} ${of.activation}`],
+    ['norm', `${of.norm}, eps ${of.normEps}`],
+    ['vocabulary (N)', number(of.vocabulary)],
+    ['context', `${number(of.context)} tokens`],
+    ['output head', of.tiedHead ? 'the embedding (tied)' : 'of its own'],
     ['parameters', number(parameters)],
-    [
-      'dtypes',
-      Object.entries(dtypes)
-        .map(([dtype, { tensors, bytes }]) => `${dtype} (${tensors} tensors, ${number(bytes)} bytes)`)
-        .join(', '),
-    ],
-    [
-      'KV cache',
-      Object.entries(kvBytesPerToken)
-        .map(([dtype, bytes]) => `${number(bytes)} bytes a token in ${dtype}`)
-        .join(', '),
-    ],
+    ['dtypes', list(dtypes, (dtype, { tensors, bytes }) => `${dtype} (${tensors} tensors, ${number(bytes)} bytes)`)],
+    ['KV cache', list(kvBytesPerToken, (dtype, bytes) => `${number(bytes)} bytes a token in ${dtype}`)],
   ];
   const width = Math.max(...lines.map(([name]) => name.length)) + 2;
   const table = lines.map(([name, value]) => `${name.padEnd(width)}${value}\n`).join('');
-  return `${table}${['', 'unusual:', ...(unusual.length ? unusual : ['nothing']).map((line) => `- ${line}`)].join('\n')}\n`;
+  return `${table}\nunusual:\n${(unusual.length ? unusual : ['nothing']).map((line) => `- ${line}\n`).join('')}`;
 }

@@ -41,7 +41,28 @@ export function runOptions(command: Command): Command {
   choice('--precision <precision>', 'what everything is computed in', ['float32', 'float64'], 'float32');
   return command
     .option('--prefill-chunk <tokens>', 'feed the prompt this many tokens at a time (same bits)', wholeNumber(1))
-    .option('--ignore-config-key <key...>', 'a key of config.json that is known not to change the mathematics');
+    .addOption(ignoreOption());
+}
+
+/** `--ignore-config-key` */
+export function ignoreOption(): Option {
+  return new Option(
+    '--ignore-config-key <key>',
+    'a config.json key known not to change the mathematics; repeatable',
+  ).argParser(collected);
+}
+
+/** `--model` */
+export function modelOption(): Option {
+  return new Option('--model <folder>', 'checkpoint folder in Hugging Face form').default(
+    embeddedModel(),
+    'the embedded one',
+  );
+}
+
+/** Collects the values of an option that may be given several times. */
+export function collected(value: string, before: string[] = []): string[] {
+  return [...before, value];
 }
 
 /** Loads a checkpoint folder with its tokenizer (null if it has none). */
@@ -133,7 +154,7 @@ export function decimal(text: string): number {
   throw new InvalidArgumentError('Expected a number.');
 }
 
-/** Lets signals and timers in between forward passes. */
+/** Lets signals and timers in between the layers of a forward pass. */
 export async function pause(): Promise<void> {
   await setImmediate();
 }

@@ -40,7 +40,7 @@ export { type LoadOptions, loadModel, type Model } from './model/load.js';
 export { type ForwardOptions, forward, type Sequence } from './model/transformer.js';
 export type { GatedWeights, LayerWeights, ModelWeights } from './model/weights.js';
 export { type Golden, type GoldenOptions, makeGolden, writeGolden } from './reference/golden.js';
-export { type Inspection, inspect } from './reference/inspect.js';
+export { type Architecture, type Inspection, inspect } from './reference/inspect.js';
 export { AXES, type Axis } from './tensor/axes.js';
 export type { Matrix } from './tensor/matrix.js';
 export { expectShape, type Floats, flat, type Precision, type Tensor, tensor } from './tensor/tensor.js';

@@ -13,9 +13,9 @@ export interface GenerateOptions extends SamplerOptions {
   /** Generation ends with the first of these tokens. */
   readonly eosIds?: readonly number[];
   /** Feed the prompt this many tokens at a time; the logits are the same to the bit. All at once by default. */
-  readonly prefillChunk?: number;
+  readonly prefillChunk?: number | undefined;
   readonly counter?: RowCounter;
-  /** Awaited after each forward pass: a chance for timers and signals, which computation alone would starve. */
+  /** Awaited after each layer (`ForwardOptions`). */
   readonly pause?: () => Promise<void>;
 }
 
@@ -74,8 +74,7 @@ export async function feed(
   for (let start = Math.max(from, cache.next); start < ids.length; start += chunk) {
     const end = Math.min(start + chunk, ids.length);
     const fresh = { ids: ids.slice(cache.next, end), cache };
-    const rows = await forward(model, [fresh], { logits, ...(counter && { counter }) });
-    await pause?.();
+    const rows = await forward(model, [fresh], { logits, counter, pause });
     const total = rows.shape[0]!;
     chunks.push(logits === 'all' ? rowsOf(rows, total - (end - start), total) : rows);
   }

@@ -40,7 +40,7 @@ export function loadModel(folder: string, { ignoreConfigKeys = [], ...chosen }: 
 }
 
 /** Reads config.json alone. */
-export function loadConfig(folder: string, ignoreConfigKeys: readonly string[] = []) {
+function loadConfig(folder: string, ignoreConfigKeys: readonly string[] = []) {
   if (!existsSync(folder) || !statSync(folder).isDirectory()) {
     throw new CheckpointError(`${folder}: expected a checkpoint folder with config.json and model.safetensors.`);
   }

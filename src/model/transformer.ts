@@ -26,7 +26,9 @@ export interface ForwardOptions {
   /** Logits of each sequence's last new token alone (default), or of all new tokens. */
   readonly logits?: 'last' | 'all';
   /** Is given the number of stored rows that attention computed and reused. */
-  readonly counter?: RowCounter;
+  readonly counter?: RowCounter | undefined;
+  /** Awaited after each layer: a chance for timers and signals, which computation alone would starve. */
+  readonly pause?: (() => Promise<void>) | undefined;
 }
 
 /**
@@ -44,19 +46,18 @@ export async function forward(
   const parts = partsOf(sequences);
   const rotationOf = rotations(parts, model);
 
-  let x_TD = embed(
-    sequences.flatMap(({ ids }) => ids),
-    weights.embedding,
-    model.options.precision,
-  );
+  const ids = sequences.flatMap((sequence) => sequence.ids);
+  let x_TD = embed(ids, weights.embedding, model.options.precision);
   for (const { cache, positions } of parts) cache.begin(positions);
 
   for (const [i, layer] of config.layers.entries()) {
-    const { attentionNorm, feedForwardNorm, ...block } = weights.layers[i]!;
+    const own = weights.layers[i]!;
     const rotation = rotationOf(layer.attention.rope);
-    const normed_TD = rmsNorm(x_TD, attentionNorm, layer.norm.eps);
-    x_TD = add(x_TD, await attend(normed_TD, components.layers[i]!, rotation, parts, counter));
-    x_TD = add(x_TD, feedForward(rmsNorm(x_TD, feedForwardNorm, layer.norm.eps), block.feedForward, layer.feedForward));
+    const attentionIn_TD = rmsNorm(x_TD, own.attentionNorm, layer.norm.eps);
+    x_TD = add(x_TD, await attend(attentionIn_TD, components.layers[i]!, rotation, parts, counter));
+    const feedForwardIn_TD = rmsNorm(x_TD, own.feedForwardNorm, layer.norm.eps);
+    x_TD = add(x_TD, feedForward(feedForwardIn_TD, own.feedForward, layer.feedForward));
+    await options.pause?.();
   }
 
   for (const { cache } of parts) cache.commit();

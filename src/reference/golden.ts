@@ -24,7 +24,7 @@ export interface GoldenOptions {
   /** Greedy tokens after the prompt. */
   readonly steps: number;
   readonly prefillChunk?: number | undefined;
-  /** Called after each forward pass. */
+  /** Awaited after each layer. */
   readonly pause?: () => Promise<void>;
 }
 

@@ -1,11 +1,12 @@
 /** What a checkpoint is, at a glance: for the person who is about to port it. */
+import type { TensorEntry } from '../checkpoint/safetensors/header.js';
 import { TensorSource } from '../checkpoint/tensor-source.js';
 import { loadModel, type Model } from '../model/load.js';
-import { type Matrix, widenInto } from '../tensor/matrix.js';
+import { widenInto } from '../tensor/matrix.js';
 import { loadTokenizer, type TextTokenizer } from '../text/tokenizer.js';
 
 export interface Inspection {
-  readonly architecture: Readonly<Record<string, string | number>>;
+  readonly architecture: Architecture;
   /** Values in the file; tied weights count once. */
   readonly parameters: number;
   readonly dtypes: Readonly<Record<string, { tensors: number; bytes: number }>>;
@@ -15,45 +16,83 @@ export interface Inspection {
   readonly unusual: readonly string[];
 }
 
+/** The first layer's figures where layers could differ. */
+export interface Architecture {
+  readonly family: string;
+  readonly layers: number;
+  readonly width: number;
+  readonly attention: string;
+  readonly visibility: string;
+  readonly queryHeads: number;
+  readonly keyValueHeads: number;
+  readonly headDim: number;
+  /** null: no rope. */
+  readonly ropeDim: number | null;
+  readonly feedForward: string;
+  readonly feedForwardWidth: number;
+  readonly activation: string;
+  readonly norm: string;
+  readonly normEps: number;
+  readonly vocabulary: number;
+  readonly context: number;
+  readonly tiedHead: boolean;
+}
+
 /** Loads a checkpoint whole, so that it is checked whole. @throws CheckpointError */
 export function inspect(folder: string, ignoreConfigKeys: readonly string[] = []): Inspection {
   const model = loadModel(folder, { ignoreConfigKeys });
   const tokenizer = loadTokenizer(folder, model.config.vocabulary);
   const source = new TensorSource(folder);
-  const entries = source.entries();
-  source.close();
+  try {
+    const entries = source.entries();
+    const dtypes = bytesByDtype(entries);
+    return {
+      architecture: architectureOf(model),
+      parameters: entries.reduce((sum, entry) => sum + sizeOf(entry), 0),
+      dtypes,
+      kvBytesPerToken: { float32: 4 * kvValues(model), float64: 8 * kvValues(model) },
+      unusual: [...unusual(model, tokenizer, Object.keys(dtypes)), ...notFinite(source, entries)],
+    };
+  } finally {
+    source.close();
+  }
+}
+
+function sizeOf({ shape }: TensorEntry): number {
+  return shape.reduce((product, length) => product * length, 1);
+}
+
+function bytesByDtype(entries: readonly TensorEntry[]): Record<string, { tensors: number; bytes: number }> {
   const dtypes: Record<string, { tensors: number; bytes: number }> = {};
   for (const { dtype, begin, end } of entries) {
     dtypes[dtype] ??= { tensors: 0, bytes: 0 };
     dtypes[dtype].tensors++;
     dtypes[dtype].bytes += end - begin;
   }
-  return {
-    architecture: architectureOf(model),
-    parameters: entries.reduce((sum, { shape }) => sum + shape.reduce((product, length) => product * length, 1), 0),
-    dtypes,
-    kvBytesPerToken: { float32: 4 * kvValues(model), float64: 8 * kvValues(model) },
-    unusual: unusual(model, tokenizer, Object.keys(dtypes)),
-  };
+  return dtypes;
 }
 
-function architectureOf({ config }: Model): Record<string, string | number> {
+function architectureOf({ config }: Model): Architecture {
   const { attention, feedForward, norm, visibility } = config.layers[0]!;
   const { queryHeads, keyValueHeads, headDim, rope } = attention;
   return {
     family: config.family,
     layers: config.layers.length,
-    'model width (D)': config.width,
-    attention: `${attentionKind(queryHeads, keyValueHeads)}, ${visibility}`,
-    'query heads (H)': queryHeads,
-    'key/value heads (G)': keyValueHeads,
-    'head dim (K)': headDim,
-    position: rope ? `rope over ${rope.dim} values` : 'none',
-    'feed-forward': `${feedForward.kind} ${feedForward.activation}, width ${feedForward.width} (F)`,
-    norm: `${norm.kind}, eps ${norm.eps}`,
-    'vocabulary (N)': config.vocabulary,
+    width: config.width,
+    attention: attentionKind(queryHeads, keyValueHeads),
+    visibility,
+    queryHeads,
+    keyValueHeads,
+    headDim,
+    ropeDim: rope?.dim ?? null,
+    feedForward: feedForward.kind,
+    feedForwardWidth: feedForward.width,
+    activation: feedForward.activation,
+    norm: norm.kind,
+    normEps: norm.eps,
+    vocabulary: config.vocabulary,
     context: config.context,
-    head: config.tied ? 'tied to the embedding' : 'of its own',
+    tiedHead: config.tied,
   };
 }
 
@@ -72,7 +111,7 @@ function kvValues({ components }: Model): number {
 }
 
 function unusual(model: Model, tokenizer: TextTokenizer | null, dtypes: readonly string[]): string[] {
-  const { config, weights } = model;
+  const { config } = model;
   const { attention, attentionBias, feedForward } = config.layers[0]!;
   const { queryHeads, headDim, rope } = attention;
   const joined = queryHeads * headDim;
@@ -89,10 +128,6 @@ function unusual(model: Model, tokenizer: TextTokenizer | null, dtypes: readonly
       tokenizer !== null && tokenizer.size < config.vocabulary,
       `the vocabulary has ${config.vocabulary} rows and the tokenizer ${tokenizer?.size} tokens`,
     ],
-    ...matricesOf(weights).map((matrix): [boolean, string] => [
-      !allFinite(matrix),
-      `${matrix.name} holds NaN or infinity`,
-    ]),
   ];
   return notes.filter(([applies]) => applies).map(([, note]) => note);
 }
@@ -103,18 +138,18 @@ function isGeometric(frequencies: readonly number[]): boolean {
   return frequencies.every((frequency, i) => Math.abs(frequency / ratio ** i - 1) < 1e-9);
 }
 
-function matricesOf({ embedding, layers, head }: Model['weights']): Matrix[] {
-  const inside = layers.flatMap(({ attention, feedForward }) =>
-    [...Object.values(attention), ...Object.values(feedForward)].map(({ weight }) => weight as Matrix),
-  );
-  return [...new Set([embedding, ...inside, head.weight])];
+function notFinite(source: TensorSource, entries: readonly TensorEntry[]): string[] {
+  return entries.filter((entry) => !allFinite(source, entry)).map(({ name }) => `${name} holds NaN or infinity`);
 }
 
-function allFinite(matrix: Matrix): boolean {
-  const row = new Float64Array(matrix.columns);
-  for (let r = 0; r < matrix.rows; r++) {
-    widenInto(row, matrix, r * matrix.columns, matrix.columns);
-    if (!row.every(Number.isFinite)) return false;
+function allFinite(source: TensorSource, entry: TensorEntry): boolean {
+  const columns = sizeOf(entry);
+  const vector = { ...source.take(entry.name, entry.shape), rows: 1, columns };
+  const part = new Float64Array(4096);
+  for (let from = 0; from < columns; from += part.length) {
+    const count = Math.min(part.length, columns - from);
+    widenInto(part, vector, from, count);
+    if (!part.subarray(0, count).every(Number.isFinite)) return false;
   }
   return true;
 }

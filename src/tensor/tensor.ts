@@ -10,7 +10,7 @@ export type Floats = Float32Array | Float64Array;
 /** A dense array of floats. Its precision is that of its data, and functions compute in the precision of their input. */
 export type Tensor = NdArray<Floats>;
 
-/** An uninitialised-looking but zeroed flat array in a precision. */
+/** A zeroed flat array in a precision. */
 export function floats(precision: Precision, length: number): Floats {
   return precision === 'float64' ? new Float64Array(length) : new Float32Array(length);
 }
@@ -18,10 +18,6 @@ export function floats(precision: Precision, length: number): Floats {
 /** A zeroed array of the same precision as another one. */
 export function floatsLike(other: Floats, length: number): Floats {
   return other instanceof Float64Array ? new Float64Array(length) : new Float32Array(length);
-}
-
-export function precisionOf(data: Floats): Precision {
-  return data instanceof Float64Array ? 'float64' : 'float32';
 }
 
 /** Wraps flat data as a tensor. ndarray itself checks nothing, so the size is checked here, where every tensor is made. */

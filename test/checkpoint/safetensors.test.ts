@@ -1,6 +1,7 @@
 import { readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { fc, test } from '@fast-check/vitest';
+import { test } from '@fast-check/vitest';
+import fc from 'fast-check';
 import safetensorsPackage from 'safetensors';
 import { describe, expect, it } from 'vitest';
 import { openSafetensors, withSafetensors } from '../../src/checkpoint/safetensors/read.js';

@@ -1,5 +1,6 @@
 /** One suite for every kernel and cache, on streams made by hand: no model, no weights. */
-import { fc, test } from '@fast-check/vitest';
+import { test } from '@fast-check/vitest';
+import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import type { CacheBlock, KvCache, StreamRows, StreamSchema } from '../../attention/cache/cache.js';
 import { CACHES, type CacheName } from '../../attention/cache/index.js';

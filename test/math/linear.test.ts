@@ -1,4 +1,5 @@
-import { fc, test } from '@fast-check/vitest';
+import { test } from '@fast-check/vitest';
+import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import { linear } from '../../src/math/linear.js';
 import { dot32 } from '../../src/math/sum.js';

@@ -1,5 +1,6 @@
 /** Guarantee: a token's logits have the same bits however they are computed. */
-import { fc, test } from '@fast-check/vitest';
+import { test } from '@fast-check/vitest';
+import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import { CACHES, type CacheName } from '../../attention/cache/index.js';
 import { STRATEGIES, type StrategyName } from '../../attention/strategy/index.js';

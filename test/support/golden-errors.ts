@@ -16,7 +16,7 @@ export interface GoldenReport {
   readonly smallestMargin: number;
 }
 
-export interface Errors {
+interface Errors {
   readonly rms: number;
   readonly max: number;
 }

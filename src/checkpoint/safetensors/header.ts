@@ -30,7 +30,7 @@ export interface Header {
   readonly dataStart: number;
 }
 
-export const MAX_HEADER_BYTES = 100_000_000;
+const MAX_HEADER_BYTES = 100_000_000;
 
 /** The header's length from the first 8 bytes. @throws CheckpointError if no header can follow. */
 export function headerLength(first: Uint8Array, fileSize: number, file: string): number {

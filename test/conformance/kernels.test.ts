@@ -146,6 +146,30 @@ describe.each(kernels)('kernel %s', (kernel) => {
     expect(await run(kernel, last, kept, 8, window)).toEqual(all);
   });
 
+  it('sums over keys in blocks of 32 by their absolute positions, hidden ones or not', async () => {
+    // Keys of zeros weigh 9 visible values alike, at positions 58 to 66: two blocks, whichever rows are hidden or absent.
+    const [T, V] = [67, 3];
+    const values = Float32Array.from(noise(T * V, 5));
+    const rows = { keys: tensor(new Float32Array(T), [T, 1, 1]), values: tensor(values, [T, 1, V]) };
+    const q_THK = tensor(Float32Array.of(1), [1, 1, 1]);
+    const blocks = cut(
+      rows,
+      Int32Array.from({ length: T }, (_, i) => i),
+      [16],
+    );
+    const given = { q_THK, rows, positions: Int32Array.of(66), streams: [] };
+    const f = Math.fround;
+    const expected = Float32Array.from({ length: V }, (_, v) => {
+      const sum = (from: number, to: number) => {
+        let total = 0;
+        for (let s = from; s < to; s++) total = f(total + f(f(1 / 9) * values[s * V + v]!));
+        return total;
+      };
+      return f(sum(58, 64) + sum(64, 67));
+    });
+    expect(await run(kernel, given, blocks, V, window)).toEqual(expected);
+  });
+
   it('takes a key from several streams side by side, and a value that is one of them (MLA)', async () => {
     const shape = { T: 40, G: 1, perGroup: 3, K: 20, V: 12 };
     const given = problem(shape, single);

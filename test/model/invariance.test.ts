@@ -58,6 +58,14 @@ describe.each(NAMES)('%s', (name) => {
     },
   );
 
+  it("gives each of several sequences' last logits", async () => {
+    const model = loadModel(fixture(name));
+    const sequences = [[1, 2, 3], [4], [5, 6]].map((ids) => ({ ids, cache: model.components.newCache() }));
+    const last = flat(await forward(model, sequences));
+    const alone = await Promise.all(sequences.map(async ({ ids }) => (await plain(name, ids)).subarray(-256)));
+    expect(last).toEqual(Float32Array.of(...alone.flatMap((row) => [...row])));
+  });
+
   test.prop([tokens(2, 40), tokens(1, 9)], { numRuns: 20 })('later tokens change nothing', async (ids, later) => {
     const whole = await plain(name, [...ids, ...later]);
     expect(whole.slice(0, ids.length * 256)).toEqual(await plain(name, ids));

@@ -70,6 +70,11 @@ export async function feed(
   options: FeedOptions,
 ): Promise<Tensor> {
   const { from, chunk = ids.length, logits = 'last', counter, pause } = options;
+  if (cache.next >= ids.length) {
+    throw new RequestError(
+      `The cache goes on at position ${cache.next}, and there are only ${ids.length} tokens; nothing is left to feed.`,
+    );
+  }
   const chunks: Tensor[] = [];
   for (let start = Math.max(from, cache.next); start < ids.length; start += chunk) {
     const end = Math.min(start + chunk, ids.length);

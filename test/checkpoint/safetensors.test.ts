@@ -91,6 +91,7 @@ const MALFORMED: readonly [what: string, bytes: Uint8Array, message: string][] =
     safetensors(`{"a":${f32('[1]', '[0,4]')}}`, 3),
     'tensor "a" ends at byte 4 of the data, and the file holds 3',
   ],
+  ['a shape too small for its span', safetensors(`{"a":${f32('[1]', '[0,8]')}}`, 8), 'F32 of shape [1] takes 4 bytes'],
   [
     'a shape that disagrees with the size',
     safetensors(`{"a":${f32('[3]', '[0,8]')}}`, 8),

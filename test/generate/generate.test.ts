@@ -47,11 +47,22 @@ describe('generation', () => {
     const again: number[] = [];
     for await (const { id } of generate(model, [...inputIds, ...generatedIds.slice(0, 12)], cache, {
       maxNewTokens: 4,
+      prefillChunk: 2,
       counter,
     }))
       again.push(id);
     expect(again).toEqual(generatedIds.slice(12, 16));
     expect(counter.computed / 2).toBe(3 + 3); // of the prompt 3 tokens were not in the cache; then 3 more were fed
+  });
+
+  it('refuses a cache that holds more than the prompt', async () => {
+    const model = loadModel(fixture(NAME));
+    const cache = model.components.newCache();
+    for await (const _ of generate(model, inputIds, cache, { maxNewTokens: 1 }));
+    const again = generate(model, inputIds, cache, { maxNewTokens: 1 });
+    await expect(again.next()).rejects.toThrow(
+      'The cache goes on at position 48, and there are only 48 tokens; nothing is left to feed.',
+    );
   });
 
   it('refuses what it cannot do, before it computes', async () => {

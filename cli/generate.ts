@@ -74,6 +74,7 @@ export function generateCommand(): Command {
 
 async function run(argument: string | undefined, flags: Flags): Promise<void> {
   if (flags.logprobs && !flags.json) throw new UsageError('--logprobs: goes with --json, which prints them.');
+  if (flags.echo && flags.json) throw new UsageError('--echo: --json holds the prompt already; give one of them.');
   const prompt = await promptText(argument, flags);
   const watch = new Stopwatch();
   const { model, tokenizer } = load(flags.model, flags);
@@ -140,7 +141,7 @@ async function produce(
   if (flags.stop?.some((stop) => stop === '')) throw new UsageError('--stop: expected a text, got an empty one.');
   if (flags.stop && !tokenizer)
     throw new TouchstoneError(`${model.folder}: --stop needs a tokenizer.json, and there is none.`);
-  const pieces = tokenizer ? detokenizer(tokenizer) : spelledIds();
+  const pieces = tokenizer ? detokenizer(tokenizer, ids) : spelledIds();
   const stops = stopFilter(flags.stop ?? []);
   const eosIds = eosIdsOf(model.folder);
   const cache = model.components.newCache();

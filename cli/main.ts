@@ -9,7 +9,11 @@ import { inspectCommand } from './inspect.js';
 /** Exit codes: 0 done, 1 failed, 2 wrong usage, 130 interrupted. */
 async function main(): Promise<void> {
   process.on('SIGINT', () => process.exit(130));
-  process.stdout.on('error', (error: NodeJS.ErrnoException) => process.exit(error.code === 'EPIPE' ? 0 : 1));
+  process.stdout.on('error', (error: NodeJS.ErrnoException) => {
+    if (error.code === 'EPIPE') process.exit(0); // nobody reads on
+    process.stderr.write(`touchstone: standard output cannot be written (${error.code}).\n`);
+    process.exit(1);
+  });
   const program = new Command('touchstone')
     .description('A readable decoder-only transformer on which other implementations are tested.')
     .version(VERSION)
@@ -30,10 +34,15 @@ function report(error: unknown, debug: boolean): number {
   if (error instanceof CommanderError) return error.exitCode === 0 ? 0 : 2; // commander has printed it
   const known = error instanceof TouchstoneError;
   const message = known ? error.message : `unexpected error: ${(error as Error).message ?? error}`;
-  process.stderr.write(`touchstone: ${message}\n`);
+  process.stderr.write(`touchstone: ${printable(message)}\n`);
   if (debug) process.stderr.write(`${(error as Error).stack}\n`);
   else if (!known) process.stderr.write('(--debug shows where; please report it)\n');
   return error instanceof UsageError ? 2 : 1;
+}
+
+/** Names from a file may hold control characters, which would break the line or drive the terminal. */
+function printable(message: string): string {
+  return message.replace(/\p{Cc}/gu, (control) => `\\x${control.charCodeAt(0).toString(16).padStart(2, '0')}`);
 }
 
 await main();

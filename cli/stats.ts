@@ -37,7 +37,7 @@ interface Measured {
 export function statsOf({ ms }: Stopwatch, promptTokens: number, { newIds, counter, layers, bytes }: Measured): Stats {
   return {
     load_ms: round(ms.load),
-    prefill_tokens: promptTokens,
+    prefill_tokens: newIds.length > 0 ? promptTokens : 0,
     prefill_ms: round(ms.prefill),
     decode_tokens: Math.max(newIds.length - 1, 0),
     decode_ms: round(ms.decode),

@@ -3,10 +3,11 @@
 import type { KvCache } from '../../attention/cache/cache.js';
 import type { RowCounter } from '../../attention/layer.js';
 import { RequestError, UsageError } from '../errors.js';
+import { expectIds } from '../model/embedding.js';
 import type { Model } from '../model/load.js';
 import { forward } from '../model/transformer.js';
 import { type Floats, flat, rowsOf, type Tensor, zerosLike } from '../tensor/tensor.js';
-import { createSampler, type SamplerOptions } from './sampler.js';
+import { createSampler, type Sampler, type SamplerOptions } from './sampler.js';
 
 export interface GenerateOptions extends SamplerOptions {
   readonly maxNewTokens: number;
@@ -28,25 +29,33 @@ export interface GeneratedToken {
 /**
  * Generates tokens after a prompt, one at a time; the last one may be an end-of-sequence token.
  * @param cache an empty cache of this model, or one that holds a beginning of `prompt`
- * @throws RequestError if there is no prompt, or if the context does not hold prompt and new tokens
+ * @throws RequestError, UsageError at once for a request that cannot be served (`checkRequest`, `createSampler`)
  */
-export async function* generate(
+export function generate(
   model: Model,
   prompt: readonly number[],
   cache: KvCache,
   options: GenerateOptions,
 ): AsyncGenerator<GeneratedToken> {
   checkRequest(model, prompt, options.maxNewTokens);
-  const sampler = createSampler(options);
+  return continuation(model, prompt, cache, createSampler(options), options);
+}
+
+async function* continuation(
+  model: Model,
+  prompt: readonly number[],
+  cache: KvCache,
+  sampler: Sampler,
+  { maxNewTokens, prefillChunk, eosIds, counter, pause }: GenerateOptions,
+): AsyncGenerator<GeneratedToken> {
   const ids = [...prompt];
-  for (let made = 0; made < options.maxNewTokens; made++) {
-    const chunk = made === 0 ? options.prefillChunk : undefined;
-    const logits = await feed(model, ids, cache, { ...options, from: made === 0 ? 0 : ids.length - 1, chunk });
-    const logits_N = flat(logits);
+  for (let made = 0; made < maxNewTokens; made++) {
+    const fresh = made === 0 ? { from: 0, chunk: prefillChunk } : { from: ids.length - 1 };
+    const logits_N = flat(await feed(model, ids, cache, { ...fresh, counter, pause }));
     const id = sampler(logits_N, ids);
     ids.push(id);
     yield { id, logits_N };
-    if (options.eosIds?.includes(id)) return;
+    if (eosIds?.includes(id)) return;
   }
 }
 
@@ -105,6 +114,7 @@ export function checkRequest({ config }: Model, prompt: readonly number[], newTo
     throw new UsageError(`maxNewTokens: expected a whole number of at least 0, got ${newTokens}.`);
   }
   if (prompt.length === 0) throw new RequestError('The prompt has no tokens; give at least one.');
+  expectIds(prompt, config.vocabulary);
   const total = prompt.length + newTokens;
   if (total > config.context) {
     const room = config.context - prompt.length;

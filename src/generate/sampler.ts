@@ -8,7 +8,7 @@
  * so a seed gives the same text on every machine.
  */
 import { mersenne } from 'pure-rand/generator/mersenne';
-import { UsageError } from '../errors.js';
+import { RequestError, UsageError } from '../errors.js';
 import type { Floats } from '../tensor/tensor.js';
 
 export interface SamplerOptions {
@@ -50,8 +50,13 @@ export function probabilitiesOf(logits_N: Floats, history: readonly number[], op
   return p;
 }
 
-/** The place of the largest value; the first one where some are equal. */
+/** The place of the largest value; the first one where some are equal. @throws RequestError if a value is NaN. */
 export function argmax(values: Floats): number {
+  if (values.some(Number.isNaN)) {
+    throw new RequestError(
+      'There are logits that are NaN, so no token is the likeliest; `touchstone inspect` says if weights are.',
+    );
+  }
   let best = 0;
   for (let i = 1; i < values.length; i++) if (values[i]! > values[best]!) best = i;
   return best;

@@ -44,10 +44,11 @@ export async function makeGolden(
   for (let step = 0, from = 0; step < Math.max(steps, 1); step++) {
     logits.set(flat(await feed(model, ids, cache, { from, chunk, logits: 'all', pause })), from * vocabulary);
     from = ids.length;
-    if (step === steps) break; // no continuation was asked for
     const last_N = logits.subarray((from - 1) * vocabulary, from * vocabulary);
+    const next = argmax(last_N);
+    if (step === steps) break; // no continuation was asked for
     margins[step] = marginOf(last_N);
-    ids.push(argmax(last_N));
+    ids.push(next);
   }
   return { inputIds, logits, vocabulary, generatedIds: ids.slice(inputIds.length), margins };
 }

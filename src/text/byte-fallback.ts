@@ -5,14 +5,20 @@
 
 const BYTE = /^<0x([0-9A-Fa-f]{2})>$/;
 
+/** The byte that a byte token stands for, null for any other token. */
+export function byteOf(token: string): number | null {
+  const hex = BYTE.exec(token)?.[1];
+  return hex === undefined ? null : Number.parseInt(hex, 16);
+}
+
 /** Tokens -> pieces of text: runs of byte tokens become the text they spell, or one U+FFFD a byte if that is not UTF-8. */
 export function decodeByteFallback(tokens: readonly string[]): string[] {
   const pieces: string[] = [];
   let bytes: number[] = [];
   for (const token of [...tokens, null]) {
-    const hex = token === null ? undefined : BYTE.exec(token)?.[1];
-    if (hex !== undefined) {
-      bytes.push(Number.parseInt(hex, 16));
+    const byte = token === null ? null : byteOf(token);
+    if (byte !== null) {
+      bytes.push(byte);
       continue;
     }
     if (bytes.length > 0) pieces.push(textOf(bytes));

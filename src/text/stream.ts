@@ -13,11 +13,12 @@ const NEIGHBOURS = 4;
 
 /**
  * Decodes tokens one at a time. A token may end inside a character: what cannot be certain yet is held back. What comes out,
- * put together, is the decoding of all tokens together.
+ * put together, is the decoding of all tokens together, less that of the prompt.
+ * @param prompt tokens before the first one: they decide, for one thing, whether its leading space counts
  */
-export function detokenizer(tokenizer: TextTokenizer): TextStream<number> {
-  let window: number[] = [];
-  let given = 0; // how much of the window's text is out
+export function detokenizer(tokenizer: TextTokenizer, prompt: readonly number[] = []): TextStream<number> {
+  let window = lastWhole(prompt, tokenizer);
+  let given = tokenizer.decode(window).length; // how much of the window's text is out
   const take = (text: string, until: number): string => {
     const out = text.slice(given, until);
     given = Math.max(given, until);
@@ -26,12 +27,13 @@ export function detokenizer(tokenizer: TextTokenizer): TextStream<number> {
   return {
     push(id) {
       window.push(id);
+      if (tokenizer.isByte(id)) return ''; // a run of byte tokens is text, or is not, as a whole
       const text = tokenizer.decode(window);
       // A character whose last bytes are still to come decodes to replacement characters at the end, until they do.
       const certain = text.replace(/\uFFFD+$/, '').length;
       const out = take(text, certain);
       if (certain === text.length && window.length > NEIGHBOURS) {
-        window = window.slice(-NEIGHBOURS);
+        window = lastWhole(window, tokenizer);
         given = tokenizer.decode(window).length;
       }
       return out;
@@ -41,6 +43,13 @@ export function detokenizer(tokenizer: TextTokenizer): TextStream<number> {
       return take(text, text.length);
     },
   };
+}
+
+/** The last tokens, not cut inside a run of byte tokens. */
+function lastWhole(ids: readonly number[], tokenizer: TextTokenizer): number[] {
+  let start = Math.max(ids.length - NEIGHBOURS, 0);
+  while (start > 0 && tokenizer.isByte(ids[start]!)) start--;
+  return ids.slice(start);
 }
 
 /** Lets text through up to the first stop string, and holds back an end that may become one. */

@@ -3,7 +3,7 @@ import { join } from 'node:path';
 import * as tokenizers from '@huggingface/tokenizers';
 import { readJson } from '../checkpoint/json-file.js';
 import { CheckpointError } from '../errors.js';
-import { decodeByteFallback } from './byte-fallback.js';
+import { byteOf, decodeByteFallback } from './byte-fallback.js';
 import { validateTokenizer } from './tokenizer-schema.js';
 
 /** Text <-> token ids, as the checkpoint's tokenizer.json says. */
@@ -16,6 +16,8 @@ export interface TextTokenizer {
   decode(ids: readonly number[], options?: { readonly special?: boolean }): string;
   /** The token's own spelling, as it stands in the vocabulary; undefined for an id that has none. */
   tokenOf(id: number): string | undefined;
+  /** Whether a token is one of the byte tokens (`<0x0A>`) that a byte-fallback decoder reads in runs. */
+  isByte(id: number): boolean;
 }
 
 /**
@@ -30,6 +32,7 @@ export function loadTokenizer(folder: string, vocabulary: number): TextTokenizer
   const configFile = join(folder, 'tokenizer_config.json');
   const config = existsSync(configFile) ? readJson(configFile) : {};
   const tokenizer = construct(raw, config as object, file);
+  const fallsBack = decodersOf(tokenizer).some((part) => part instanceof library.ByteFallbackDecoder);
   const size = largestId(tokenizer) + 1;
   if (size > vocabulary) {
     throw new CheckpointError(
@@ -46,6 +49,7 @@ export function loadTokenizer(folder: string, vocabulary: number): TextTokenizer
       return tokenizer.decode(known, { skip_special_tokens: !special, clean_up_tokenization_spaces: false });
     },
     tokenOf: (id) => tokenizer.id_to_token(id),
+    isByte: (id) => fallsBack && byteOf(tokenizer.id_to_token(id) ?? '') !== null,
   };
 }
 
@@ -71,14 +75,17 @@ const library = tokenizers as unknown as {
 function construct(raw: object, config: object, file: string): LibraryTokenizer {
   try {
     const tokenizer = new library.Tokenizer(raw, config);
-    const { decoder } = tokenizer;
-    for (const part of decoder?.decoders ?? [decoder]) {
+    for (const part of decodersOf(tokenizer)) {
       if (part instanceof library.ByteFallbackDecoder) part.decode_chain = decodeByteFallback;
     }
     return tokenizer;
   } catch (error) {
     throw new CheckpointError(`${file}: cannot be used: ${(error as Error).message}`);
   }
+}
+
+function decodersOf({ decoder }: LibraryTokenizer): readonly (LibraryDecoder | null)[] {
+  return decoder?.decoders ?? [decoder];
 }
 
 function largestId(tokenizer: LibraryTokenizer): number {

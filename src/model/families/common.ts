@@ -7,37 +7,94 @@ import type { Linear } from '../../math/linear.js';
 import type { Matrix } from '../../tensor/matrix.js';
 import type { WeightReader } from '../weights.js';
 
-export const count = z.int().positive();
+/** A size; far beyond any model, so that a wrong one is refused before memory is asked for. */
+export const count = z
+  .int()
+  .positive()
+  .max(2 ** 24);
 export const flag = z.boolean();
 export const activation = z.enum(ACTIVATION_NAMES as readonly [Activation, ...Activation[]]);
 export const anything = z.unknown().optional();
+/** A switch that is understood only where it is off. */
+export const off = z.literal(false, 'only decoder-only models are supported').optional();
+
+function ignored<Key extends string>(...keys: Key[]): Record<Key, typeof anything> {
+  return Object.fromEntries(keys.map((key) => [key, anything])) as Record<Key, typeof anything>;
+}
 
 /**
  * Keys that do not change what a forward pass computes: training settings, bookkeeping, tokens' roles, switches for outputs
  * that are not asked for. They are listed, so that a key that is neither used nor here is an error.
  */
 export const inertKeys = {
-  _name_or_path: anything,
-  architectures: anything,
-  attention_dropout: anything,
-  attn_implementation: anything,
-  bos_token_id: anything,
-  chunk_size_feed_forward: anything,
-  dtype: anything,
-  eos_token_id: anything,
-  id2label: anything,
-  initializer_range: anything,
-  is_encoder_decoder: z.literal(false, 'only decoder-only models are supported').optional(),
-  label2id: anything,
-  output_attentions: anything,
-  output_hidden_states: anything,
-  pad_token_id: anything,
-  problem_type: anything,
-  return_dict: anything,
-  torch_dtype: anything,
-  transformers_version: anything,
-  unk_token_id: anything,
-  use_cache: anything,
+  ...ignored(
+    // bookkeeping and training
+    '_attn_implementation_autoset',
+    '_flash_attn_2_enabled',
+    '_name_or_path',
+    'architectures',
+    'attention_dropout',
+    'attn_implementation',
+    'auto_map',
+    'dtype',
+    'finetuning_task',
+    'initializer_range',
+    'torch_dtype',
+    'transformers_version',
+    // tokens' roles, and what generation_config.json says today
+    'bad_words_ids',
+    'begin_suppress_tokens',
+    'bos_token_id',
+    'decoder_start_token_id',
+    'diversity_penalty',
+    'do_sample',
+    'early_stopping',
+    'encoder_no_repeat_ngram_size',
+    'eos_token_id',
+    'exponential_decay_length_penalty',
+    'forced_bos_token_id',
+    'forced_eos_token_id',
+    'length_penalty',
+    'max_length',
+    'min_length',
+    'no_repeat_ngram_size',
+    'num_beam_groups',
+    'num_beams',
+    'num_return_sequences',
+    'pad_token_id',
+    'prefix',
+    'remove_invalid_values',
+    'repetition_penalty',
+    'sep_token_id',
+    'suppress_tokens',
+    'temperature',
+    'tokenizer_class',
+    'top_k',
+    'top_p',
+    'typical_p',
+    'unk_token_id',
+    'use_cache',
+    // outputs that are not asked for, and heads other than a language model's
+    'chunk_size_feed_forward',
+    'id2label',
+    'label2id',
+    'num_labels',
+    'output_attentions',
+    'output_hidden_states',
+    'output_scores',
+    'problem_type',
+    'return_dict',
+    'return_dict_in_generate',
+    'task_specific_params',
+    'tf_legacy_loss',
+    'torchscript',
+    'use_bfloat16',
+  ),
+  add_cross_attention: off,
+  is_decoder: z.boolean().optional(),
+  is_encoder_decoder: off,
+  pruned_heads: z.strictObject({}).optional(),
+  tie_encoder_decoder: off,
 };
 
 /** The head: the embedding where they are tied (then a copy in the file must be the same), else a matrix of its own. */

@@ -15,7 +15,7 @@ const schema = z.strictObject({
   vocab_size: count,
   hidden_size: count,
   intermediate_size: count,
-  num_hidden_layers: count,
+  num_hidden_layers: count.max(4096),
   num_attention_heads: count,
   num_key_value_heads: count.nullish(),
   head_dim: count.nullish(),
@@ -27,6 +27,9 @@ const schema = z.strictObject({
   mlp_bias: flag.default(false),
   // Splits the same sums over devices, which changes nothing but their rounding.
   pretraining_tp: anything,
+  // What SmolLM2's files say of themselves; interleaved pairs would be another rotation.
+  is_llama_config: z.literal(true).optional(),
+  rope_interleaved: z.literal(false, 'only the half-split layout of rope is supported').optional(),
 });
 
 /** Llama (Touvron et al. 2023) and all that took its form: RMS norms before each part, rope, gated feed-forward, no dropout. */

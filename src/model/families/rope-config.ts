@@ -40,11 +40,12 @@ const scaling = z.discriminatedUnion(
 
 type Scaling = z.output<typeof scaling>;
 
-/** The old spelling `type` for `rope_type`. */
+/** The old spelling `type` for `rope_type`. Some files have both; where they differ, `type` stays, and is refused as unknown. */
 function modernised(value: unknown): unknown {
   if (typeof value !== 'object' || value === null) return value;
   const { type, ...rest } = value as Record<string, unknown>;
-  return type === undefined ? rest : { rope_type: type, ...rest };
+  const { rope_type: modern = type } = rest;
+  return modern === type || type === undefined ? { ...rest, rope_type: modern } : value;
 }
 
 /** The config keys of rope, both spellings. */
@@ -63,6 +64,14 @@ export function ropeOf(keys: RopeKeys, dim: number, context: number, file: strin
   }
   const given: Scaling = keys.rope_parameters ?? keys.rope_scaling ?? { rope_type: 'default' };
   const theta = given.rope_theta ?? keys.rope_theta ?? 10000;
+  if (keys.rope_theta !== undefined && keys.rope_theta !== theta) {
+    throw new CheckpointError(
+      `${file}: rope_theta = ${keys.rope_theta} contradicts the ${theta} given with the rope type.`,
+    );
+  }
+  if (given.rope_type === 'yarn' && theta <= 1) {
+    throw new CheckpointError(`${file}: yarn needs a rope_theta above 1, got ${theta}.`);
+  }
   const plain = Array.from({ length: dim / 2 }, (_, i) => theta ** ((-2 * i) / dim));
   switch (given.rope_type) {
     case 'default':

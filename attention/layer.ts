@@ -1,9 +1,10 @@
 /** One attention layer of one forward pass: where the four concerns (strategy, visibility, cache, kernel) meet. */
 import type { Rotation } from '../src/math/rope.js';
 import { rowsOf, type Tensor, zerosLike } from '../src/tensor/tensor.js';
-import type { CacheBlock, KvCache, StreamRows } from './cache/cache.js';
+import type { KvCache } from './cache/cache.js';
 import type { AttentionKernel } from './kernel/kernel.js';
 import type { AttentionStrategy } from './strategy/strategy.js';
+import type { CacheBlock, StreamRows } from './streams.js';
 import type { Visibility } from './visibility/visibility.js';
 
 /** One sequence's part in a forward pass: rows [from, to) of the tokens that are computed together. */
@@ -41,7 +42,7 @@ export async function attend(
   const calls = parts.map(({ cache, from, to, positions }) => {
     cache.write(index, slice(rows, from, to));
     const blocks = cache.blocks(index);
-    count(counter, blocks, to - from);
+    countInto(counter, blocks, to - from);
     return {
       q_THK: rowsOf(q_THK, from, to),
       positions,
@@ -65,7 +66,7 @@ function slice(rows: StreamRows, from: number, to: number): StreamRows {
   return Object.fromEntries(Object.entries(rows).map(([name, all]) => [name, rowsOf(all, from, to)]));
 }
 
-function count(counter: RowCounter, blocks: readonly CacheBlock[], fresh: number): void {
+function countInto(counter: RowCounter, blocks: readonly CacheBlock[], fresh: number): void {
   const stored = blocks.reduce((sum, { positions }) => sum + positions.length, 0);
   counter.computed += fresh;
   counter.reused += stored - fresh;

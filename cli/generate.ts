@@ -4,17 +4,17 @@ import { TouchstoneError, UsageError } from '../src/errors.js';
 import { generate } from '../src/generate/generate.js';
 import { logProbability } from '../src/generate/sampler.js';
 import type { Model } from '../src/model/load.js';
-import { detokenizer, stopFilter } from '../src/text/stream.js';
+import { detokenizer, stopFilter, type TextStream } from '../src/text/stream.js';
 import type { TextTokenizer } from '../src/text/tokenizer.js';
 import {
   collected,
   decimal,
+  encodePrompt,
   idList,
   load,
   modelOption,
   newCommand,
   pause,
-  promptIds,
   type RunFlags,
   readTextFile,
   runOptions,
@@ -73,12 +73,14 @@ export function generateCommand(): Command {
 }
 
 async function run(argument: string | undefined, flags: Flags): Promise<void> {
-  if (flags.logprobs && !flags.json) throw new UsageError('--logprobs: goes with --json, which prints them.');
-  if (flags.echo && flags.json) throw new UsageError('--echo: --json holds the prompt already; give one of them.');
-  const prompt = await promptText(argument, flags);
+  checkFlags(argument, flags);
+  const prompt = flags.ids ? undefined : await promptText(argument, flags);
   const watch = new Stopwatch();
   const { model, tokenizer } = load(flags.model, flags);
-  const ids = promptIds({ prompt, ids: flags.ids }, tokenizer, model);
+  if (flags.stop && !tokenizer) {
+    throw new TouchstoneError(`${flags.model}: --stop needs a tokenizer.json, and there is none.`);
+  }
+  const ids = flags.ids ?? encodePrompt(prompt!, tokenizer, flags.model);
   watch.lap('load');
   const maxNewTokens = flags.maxNewTokens ?? Math.max(1, Math.min(128, model.config.context - ids.length));
   const seed = flags.seed ?? Math.floor(Math.random() * 2 ** 32);
@@ -86,33 +88,30 @@ async function run(argument: string | undefined, flags: Flags): Promise<void> {
   const stats = statsOf(watch, ids.length, result);
   if (flags.json) {
     const { text, newIds, finish, logprobs } = result;
-    const object = {
-      model: flags.model,
-      prompt,
-      prompt_ids: ids,
-      ids: newIds,
-      text,
-      finish_reason: finish,
-      seed,
-      logprobs,
-      stats,
-    };
-    process.stdout.write(`${JSON.stringify(object)}\n`);
+    const about = { model: flags.model, prompt, prompt_ids: ids };
+    const made = { ids: newIds, text, finish_reason: finish, seed, logprobs, stats };
+    process.stdout.write(`${JSON.stringify({ ...about, ...made })}\n`);
   }
   if (flags.stats) process.stderr.write(statsText(stats, seed, flags.temperature > 0));
 }
 
-/** The text to continue; undefined if it is given as ids. */
-async function promptText(argument: string | undefined, { promptFile, ids }: Flags): Promise<string | undefined> {
+/** @throws UsageError for flags that do not go together. */
+function checkFlags(argument: string | undefined, { promptFile, ids, json, logprobs, echo, stop }: Flags): void {
   const given = [argument, promptFile, ids].filter((source) => source !== undefined).length;
   if (given > 1) throw new UsageError('The prompt is given twice; give one of: an argument, --prompt-file, --ids.');
-  if (ids) return undefined;
+  if (logprobs && !json) throw new UsageError('--logprobs: goes with --json, which prints them.');
+  if (echo && json) throw new UsageError('--echo: --json holds the prompt already; give one of them.');
+  if (stop?.includes('')) throw new UsageError('--stop: expected a text, got an empty one.');
+}
+
+async function promptText(argument: string | undefined, { promptFile }: Flags): Promise<string> {
   if (argument !== undefined) return argument;
   if (promptFile !== undefined) return readTextFile(promptFile);
-  if (process.stdin.isTTY)
+  if (process.stdin.isTTY) {
     throw new UsageError(
       'There is no prompt; give one as an argument, with --prompt-file, --ids, or on standard input.',
     );
+  }
   const chunks: Buffer[] = [];
   for await (const chunk of process.stdin) chunks.push(chunk as Buffer);
   return Buffer.concat(chunks)
@@ -122,12 +121,12 @@ async function promptText(argument: string | undefined, { promptFile, ids }: Fla
 
 interface Result {
   text: string;
-  newIds: number[];
+  readonly newIds: number[];
   finish: 'length' | 'eos' | 'stop';
-  logprobs: number[] | undefined;
-  counter: { computed: number; reused: number };
-  layers: number;
-  bytes: { used: number; allocated: number };
+  readonly logprobs: number[] | undefined;
+  readonly counter: { computed: number; reused: number };
+  readonly layers: number;
+  readonly bytes: { used: number; allocated: number };
 }
 
 /** Generates and, unless --json or --no-stream say otherwise, prints the text as it comes. */
@@ -138,43 +137,58 @@ async function produce(
   flags: Flags & { maxNewTokens: number; seed: number },
   watch: Stopwatch,
 ): Promise<Result> {
-  if (flags.stop?.some((stop) => stop === '')) throw new UsageError('--stop: expected a text, got an empty one.');
-  if (flags.stop && !tokenizer)
-    throw new TouchstoneError(`${model.folder}: --stop needs a tokenizer.json, and there is none.`);
-  const pieces = tokenizer ? detokenizer(tokenizer, ids) : spelledIds();
-  const stops = stopFilter(flags.stop ?? []);
-  const eosIds = eosIdsOf(model.folder);
+  const newIds: number[] = [];
+  const logprobs: number[] | undefined = flags.logprobs && [];
+  const counter = { computed: 0, reused: 0 };
   const cache = model.components.newCache();
-  const result: Result = {
-    text: '', newIds: [], finish: 'length', logprobs: flags.logprobs ? [] : undefined,
-    counter: { computed: 0, reused: 0 }, layers: model.config.layers.length, bytes: cache.bytes(),
-  }; // biome-ignore format: one line a kind
-  const print = (text: string): void => {
-    if (text !== '' && !flags.json) process.stdout.write(text);
-  };
-  const take = (text: string): void => {
-    result.text += text;
-    if (flags.stream) print(text);
-  };
+  const eosIds = eosIdsOf(flags.model);
   // Chunks give Ctrl-C its chance; without a cache each would compute all before it again.
   const prefillChunk = flags.prefillChunk ?? (flags.cache === 'none' ? undefined : 64);
-  const tokens = generate(model, ids, cache, { ...flags, eosIds, prefillChunk, pause, counter: result.counter });
-  if (flags.echo) print(tokenizer ? tokenizer.decode(ids) : `${ids.join(' ')} `);
+  const tokens = generate(model, ids, cache, { ...flags, eosIds, prefillChunk, pause, counter });
+  const text = new TextOut(tokenizer, ids, flags);
   for await (const { id, logits_N } of tokens) {
-    watch.lap(result.newIds.length === 0 ? 'prefill' : 'decode');
-    result.newIds.push(id);
-    result.logprobs?.push(logProbability(logits_N, id));
-    take(stops.push(pieces.push(id)));
-    if (eosIds.includes(id)) result.finish = 'eos';
-    if (stops.hit !== null) result.finish = 'stop';
-    if (stops.hit !== null) break;
+    watch.lap(newIds.length === 0 ? 'prefill' : 'decode');
+    newIds.push(id);
+    logprobs?.push(logProbability(logits_N, id));
+    if (text.push(id)) break;
   }
-  if (stops.hit === null) take(stops.push(pieces.end()) + stops.end());
-  print(flags.stream ? '\n' : `${result.text}\n`);
-  return { ...result, bytes: cache.bytes() };
+  const stopped = text.end();
+  const finish = stopped ? 'stop' : eosIds.includes(newIds.at(-1)!) ? 'eos' : 'length';
+  const layers = model.config.layers.length;
+  return { text: text.whole, newIds, finish, logprobs, counter, layers, bytes: cache.bytes() };
 }
 
-/** Without a tokenizer, the ids themselves are the text. */
-function spelledIds() {
-  return { push: (id: number) => `${id} `, end: () => '' };
+/** Turns tokens into text, up to a stop text, and prints it when it is time. */
+class TextOut {
+  whole = '';
+  private readonly pieces: TextStream<number>;
+  private readonly stops: ReturnType<typeof stopFilter>;
+  private readonly flags: Flags;
+
+  constructor(tokenizer: TextTokenizer | null, prompt: number[], flags: Flags) {
+    this.flags = flags;
+    // Without a tokenizer, the ids themselves are the text.
+    this.pieces = tokenizer ? detokenizer(tokenizer, prompt) : { push: (id) => `${id} `, end: () => '' };
+    this.stops = stopFilter(flags.stop ?? []);
+    if (flags.echo) process.stdout.write(tokenizer ? tokenizer.decode(prompt) : `${prompt.join(' ')} `);
+  }
+
+  /** Whether a stop text has been met. */
+  push(id: number): boolean {
+    this.take(this.stops.push(this.pieces.push(id)));
+    return this.stops.hit !== null;
+  }
+
+  /** Lets out what was held back. Whether a stop text has been met. */
+  end(): boolean {
+    if (this.stops.hit === null) this.take(this.stops.push(this.pieces.end()));
+    if (this.stops.hit === null) this.take(this.stops.end());
+    if (!this.flags.json) process.stdout.write(this.flags.stream ? '\n' : `${this.whole}\n`);
+    return this.stops.hit !== null;
+  }
+
+  private take(text: string): void {
+    this.whole += text;
+    if (text !== '' && this.flags.stream && !this.flags.json) process.stdout.write(text);
+  }
 }

@@ -1,7 +1,17 @@
 import type { Command } from 'commander';
 import { UsageError } from '../src/errors.js';
 import { makeGolden, writeGolden } from '../src/reference/golden.js';
-import { idList, load, newCommand, pause, promptIds, type RunFlags, runOptions, wholeNumber } from './options.js';
+import {
+  encodePrompt,
+  idList,
+  load,
+  newCommand,
+  pause,
+  type RunFlags,
+  readIds,
+  runOptions,
+  wholeNumber,
+} from './options.js';
 
 interface Flags extends RunFlags {
   readonly out: string;
@@ -32,7 +42,7 @@ export function goldenCommand(): Command {
     if (prompts.length !== 1)
       throw new UsageError(`Expected one of --prompt, --ids and --ids-file, got ${prompts.length || 'none'}.`);
     const { model, tokenizer } = load(folder, flags);
-    const ids = promptIds(flags, tokenizer, model);
+    const ids = flags.ids ?? (flags.idsFile ? readIds(flags.idsFile) : encodePrompt(flags.prompt!, tokenizer, folder));
     const { steps, prefillChunk, out } = flags;
     const golden = await makeGolden(model, ids, model.components.newCache(), { steps, prefillChunk, pause });
     writeGolden(out, golden, model);

@@ -1,6 +1,7 @@
 import type { Command } from 'commander';
+import { embeddedModel } from '../src/embedded.js';
 import { type Inspection, inspect } from '../src/reference/inspect.js';
-import { embeddedModel, ignoreOption, newCommand } from './options.js';
+import { ignoreOption, newCommand } from './options.js';
 
 export function inspectCommand(): Command {
   return newCommand('inspect')

@@ -1,14 +1,13 @@
 /** Options that several commands share, and how their values are read. */
-import { existsSync, readFileSync } from 'node:fs';
-import { dirname, join } from 'node:path';
+import { readFileSync } from 'node:fs';
 import { setImmediate } from 'node:timers/promises';
-import { fileURLToPath } from 'node:url';
 import { Command, InvalidArgumentError, Option } from 'commander';
 import { CACHES } from '../attention/cache/index.js';
 import { KERNELS } from '../attention/kernel/index.js';
 import { STRATEGIES } from '../attention/strategy/index.js';
 import { VISIBILITIES } from '../attention/visibility/index.js';
-import { TouchstoneError, UsageError } from '../src/errors.js';
+import { embeddedModel } from '../src/embedded.js';
+import { TouchstoneError } from '../src/errors.js';
 import type { RunOptions } from '../src/model/components.js';
 import { loadModel, type Model } from '../src/model/load.js';
 import { loadTokenizer, type TextTokenizer } from '../src/text/tokenizer.js';
@@ -72,40 +71,18 @@ export function load(folder: string, flags: RunFlags): { model: Model; tokenizer
   return { model, tokenizer: loadTokenizer(folder, model.config.vocabulary) };
 }
 
-/** The checkpoint that comes with the package. */
-export function embeddedModel(): string {
-  let folder = dirname(fileURLToPath(import.meta.url));
-  while (!existsSync(join(folder, 'package.json'))) folder = dirname(folder);
-  return join(folder, 'fixtures', 'austen-llama');
-}
-
-/** The three ways in which a prompt is given as tokens. */
-export interface PromptFlags {
-  prompt?: string | undefined;
-  ids?: number[] | undefined;
-  idsFile?: string | undefined;
-}
-
-/** @throws UsageError unless exactly one is given; CheckpointError-like messages where text needs a tokenizer that is not there. */
-export function promptIds(
-  { prompt, ids, idsFile }: PromptFlags,
-  tokenizer: TextTokenizer | null,
-  model: Model,
-): number[] {
-  if (ids) return ids;
-  if (idsFile !== undefined) return readIds(idsFile);
-  if (prompt === undefined) throw new UsageError('There is no prompt; give --prompt, --ids or --ids-file.');
+/** Text -> token ids. @throws TouchstoneError where there is no tokenizer, or nothing to feed. */
+export function encodePrompt(text: string, tokenizer: TextTokenizer | null, folder: string): number[] {
   if (!tokenizer) {
     throw new TouchstoneError(
-      `${model.folder}: there is no tokenizer.json, so a prompt must be given as token ids (--ids 1,2,3).`,
+      `${folder}: there is no tokenizer.json, so a prompt must be given as token ids (--ids 1,2,3).`,
     );
   }
-  const encoded = tokenizer.encode(prompt);
-  if (encoded.length === 0)
-    throw new TouchstoneError(
-      'The prompt is empty, and the tokenizer puts no token before it; give at least one character.',
-    );
-  return encoded;
+  const ids = tokenizer.encode(text);
+  if (ids.length > 0) return ids;
+  throw new TouchstoneError(
+    'The prompt is empty, and the tokenizer puts no token before it; give at least one character.',
+  );
 }
 
 export function readTextFile(path: string): string {
@@ -116,7 +93,8 @@ export function readTextFile(path: string): string {
   }
 }
 
-function readIds(path: string): number[] {
+/** Reads a JSON array of token ids. */
+export function readIds(path: string): number[] {
   let value: unknown;
   const text = readTextFile(path);
   try {

@@ -2,11 +2,11 @@
  * touchstone as a library: load a checkpoint, run it, generate, make goldens, and build the parts of attention by hand.
  *
  * @example
- * const model = loadModel('fixtures/austen-llama');
+ * const model = loadModel(embeddedModel());
  * const cache = model.components.newCache();
- * const logits_N = await forward(model, [{ ids: [0, 42], cache }]);
+ * const logits_BN = await forward(model, [{ ids: [0, 42], cache }]);
  */
-export type { CacheBlock, CacheOptions, KvCache, KvDtype, StreamRows, StreamSchema } from '../attention/cache/cache.js';
+export type { CacheOptions, KvCache, KvDtype } from '../attention/cache/cache.js';
 export { CACHES, type CacheName } from '../attention/cache/index.js';
 export { KERNELS, type KernelName } from '../attention/kernel/index.js';
 export type { AttentionCall, AttentionKernel } from '../attention/kernel/kernel.js';
@@ -18,12 +18,14 @@ export type {
   AttentionWeights,
   StrategyBuilder,
 } from '../attention/strategy/strategy.js';
-export { VISIBILITIES, type VisibilityName } from '../attention/visibility/index.js';
+export type { CacheBlock, StreamRows, StreamSchema } from '../attention/streams.js';
+export { VISIBILITIES, type VisibilityConfig, type VisibilityName } from '../attention/visibility/index.js';
 export type { Visibility } from '../attention/visibility/visibility.js';
 export { eosIdsOf } from './checkpoint/folder.js';
 export type { Dtype, Header, TensorEntry } from './checkpoint/safetensors/header.js';
 export { openSafetensors, type SafetensorsFile } from './checkpoint/safetensors/read.js';
 export { type TensorToWrite, writeSafetensors } from './checkpoint/safetensors/write.js';
+export { embeddedModel } from './embedded.js';
 export { CheckpointError, RequestError, ShapeError, TouchstoneError, UsageError } from './errors.js';
 export { type FeedOptions, feed, type GeneratedToken, type GenerateOptions, generate } from './generate/generate.js';
 export {
@@ -36,7 +38,7 @@ export {
 } from './generate/sampler.js';
 export { type Components, componentsOf, DEFAULT_OPTIONS, type RunOptions } from './model/components.js';
 export type { FeedForwardConfig, LayerConfig, ModelConfig, NormConfig } from './model/config.js';
-export { type LoadOptions, loadModel, type Model } from './model/load.js';
+export { assemble, type LoadOptions, loadModel, type Model } from './model/load.js';
 export { type ForwardOptions, forward, type Sequence } from './model/transformer.js';
 export type { GatedWeights, LayerWeights, ModelWeights } from './model/weights.js';
 export { type Golden, type GoldenOptions, makeGolden, writeGolden } from './reference/golden.js';

@@ -1,22 +1,6 @@
-import type { Precision, Tensor } from '../../src/tensor/tensor.js';
-
-/** A named stream that a strategy stores for each token: keys, values, latents, ... as rows [heads, dim]. */
-export interface StreamSchema {
-  readonly name: string;
-  readonly heads: number;
-  readonly dim: number;
-}
-
-/** New rows of each stream, by name: [T, heads, dim]. */
-export type StreamRows = Readonly<Record<string, Tensor>>;
-
-/** A run of stored tokens. Every cache is a list of blocks, every kernel a fold over them. */
-export interface CacheBlock {
-  /** The absolute positions of its rows, ascending [S]: the only source of truth about where a row belongs. */
-  readonly positions: Int32Array;
-  /** The rows of a stream [S, heads, dim] in the working precision: a view where they are stored so, else widened. */
-  read(stream: string): Tensor;
-}
+import { RequestError } from '../../src/errors.js';
+import type { Precision } from '../../src/tensor/tensor.js';
+import type { CacheBlock, StreamRows, StreamSchema } from '../streams.js';
 
 /** The dtype in which a cache stores its rows. */
 export type KvDtype = 'float32' | 'float64';
@@ -31,10 +15,9 @@ export interface CacheOptions {
 
 /**
  * Where the streams of one sequence live, by absolute position. One forward pass is: `begin`, then for each layer `write` and
- * `blocks`, then `commit`. A pass that fails is never committed, and the next `begin` drops its rows.
+ * `blocks`, then `commit`. A pass that fails ends with `abort` in its place.
  */
 export interface KvCache {
-  readonly kind: string;
   /** The position after the last committed token: the next pass must feed the sequence from here on. */
   readonly next: number;
   /** Makes room for tokens at these positions. Throws, and changes nothing, if it cannot hold them. */
@@ -45,6 +28,19 @@ export interface KvCache {
   blocks(layer: number): readonly CacheBlock[];
   /** Makes the begun tokens part of the cache: once a forward pass. */
   commit(): void;
+  /** Gives back what the begun tokens took: the pass has failed. */
+  abort(): void;
   /** Bytes that rows occupy, and bytes that are allocated for rows. */
   bytes(): { readonly used: number; readonly allocated: number };
+}
+
+/** What every cache asks of the positions that are begun. @throws RequestError unless they ascend, from `next` on. */
+export function expectAscending(next: number, positions: Int32Array): void {
+  let least = next;
+  for (const position of positions) {
+    if (position < least) {
+      throw new RequestError(`A cache that goes on at position ${least} cannot take a token at ${position}.`);
+    }
+    least = position + 1;
+  }
 }

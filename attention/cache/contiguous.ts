@@ -1,12 +1,11 @@
-import { RequestError } from '../../src/errors.js';
-import type { CacheBlock, CacheOptions, KvCache, StreamRows } from './cache.js';
+import type { CacheBlock, StreamRows } from '../streams.js';
+import { type CacheOptions, expectAscending, type KvCache } from './cache.js';
 import { LayerRows } from './rows.js';
 
 const FIRST_CAPACITY = 64;
 
 /** All rows in one array a stream, in order of position, so one block; the arrays double when they are full. */
 export class ContiguousCache implements KvCache {
-  readonly kind = 'contiguous';
   private length = 0;
   private begun = 0;
   private capacity = 0;
@@ -23,9 +22,7 @@ export class ContiguousCache implements KvCache {
 
   begin(positions: Int32Array): void {
     const needed = this.length + positions.length;
-    if (positions[0]! < this.next) {
-      throw new RequestError(`A cache that goes on at position ${this.next} cannot take a token at ${positions[0]}.`);
-    }
+    expectAscending(this.next, positions);
     if (needed > this.capacity) this.grow(Math.max(needed, 2 * this.capacity, FIRST_CAPACITY));
     this.positions.set(positions, this.length);
     this.begun = positions.length;
@@ -41,6 +38,10 @@ export class ContiguousCache implements KvCache {
 
   commit(): void {
     this.length += this.begun;
+    this.begun = 0;
+  }
+
+  abort(): void {
     this.begun = 0;
   }
 

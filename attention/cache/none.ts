@@ -1,4 +1,5 @@
-import type { CacheBlock, CacheOptions, KvCache, StreamRows } from './cache.js';
+import type { CacheBlock, StreamRows } from '../streams.js';
+import { type CacheOptions, expectAscending, type KvCache } from './cache.js';
 import { LayerRows } from './rows.js';
 
 /**
@@ -6,7 +7,6 @@ import { LayerRows } from './rows.js';
  * it holds the rows of one layer, which that layer's attention needs.
  */
 export class NoCache implements KvCache {
-  readonly kind = 'none';
   readonly next = 0;
   private positions: Int32Array = new Int32Array(0);
   private readonly options: CacheOptions;
@@ -17,6 +17,7 @@ export class NoCache implements KvCache {
   }
 
   begin(positions: Int32Array): void {
+    expectAscending(0, positions);
     this.positions = positions;
     this.current = null;
   }
@@ -33,6 +34,10 @@ export class NoCache implements KvCache {
   }
 
   commit(): void {
+    this.current = null;
+  }
+
+  abort(): void {
     this.current = null;
   }
 

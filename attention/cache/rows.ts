@@ -8,7 +8,8 @@ import {
   type Tensor,
   tensor,
 } from '../../src/tensor/tensor.js';
-import type { CacheBlock, KvDtype, StreamRows, StreamSchema } from './cache.js';
+import type { CacheBlock, StreamRows, StreamSchema } from '../streams.js';
+import type { KvDtype } from './cache.js';
 
 /** Growing storage for the rows of one layer: each stream in one array [capacity, heads, dim]. */
 export class LayerRows {

@@ -1,5 +1,5 @@
 import type { Tensor } from '../../src/tensor/tensor.js';
-import type { CacheBlock } from '../cache/cache.js';
+import type { CacheBlock } from '../streams.js';
 import type { Visibility } from '../visibility/visibility.js';
 
 /**

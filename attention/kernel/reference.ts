@@ -6,10 +6,11 @@
  * cache cuts its blocks, on hidden rows, or on the queries computed together.
  */
 
+import { ShapeError } from '../../src/errors.js';
 import { softmaxInPlace } from '../../src/math/softmax.js';
 import { addScaledInto, blockOf, closeBlockInto, dot, roundingOf } from '../../src/math/sum.js';
 import { expectShape, type Floats, flat, floatsLike, type Tensor } from '../../src/tensor/tensor.js';
-import type { CacheBlock } from '../cache/cache.js';
+import type { CacheBlock } from '../streams.js';
 import type { AttentionCall, AttentionKernel } from './kernel.js';
 
 export const reference: AttentionKernel = {
@@ -31,10 +32,12 @@ interface Rows {
 
 function attendOne(call: AttentionCall): void {
   const rows = call.blocks.map((block) => readRows(block, call));
+  if (rows.length === 0) throw new ShapeError('There is no block to attend to.');
   const [tokens, heads, keyDim] = call.q_THK.shape as [number, number, number];
   const { heads: groups, valueDim } = rows[0]!;
   expectShape(call.q_THK, 'q', { T: call.positions.length, H: heads, K: rows[0]!.keyDim });
   expectShape(call.out_THV, 'out', { T: tokens, H: heads, V: valueDim });
+  if (heads % groups !== 0) throw new ShapeError(`${heads} query heads cannot share ${groups} key/value heads evenly.`);
   const [q, out] = [flat(call.q_THK), flat(call.out_THV)];
   for (let t = 0; t < tokens; t++) {
     const seen = visibleRows(call, rows, call.positions[t]!);
@@ -52,9 +55,11 @@ function attendOne(call: AttentionCall): void {
 function readRows(block: CacheBlock, { keyStreams, valueStream }: AttentionCall): Rows {
   const keys = keyStreams.map((stream) => block.read(stream));
   const values = block.read(valueStream);
+  const heads = values.shape[1]!;
+  for (const key of keys) expectShape(key, 'a key stream', { S: block.positions.length, G: heads, K: key.shape[2]! });
   return {
     positions: block.positions,
-    heads: values.shape[1]!,
+    heads,
     keys: keys.length === 1 ? flat(keys[0]!) : sideBySide(keys),
     keyDim: keys.reduce((sum, key) => sum + key.shape[2]!, 0),
     values: flat(values),

@@ -1,7 +1,7 @@
 import type { Linear } from '../../src/math/linear.js';
 import type { Rope, Rotation } from '../../src/math/rope.js';
 import type { Tensor } from '../../src/tensor/tensor.js';
-import type { StreamRows, StreamSchema } from '../cache/cache.js';
+import type { StreamRows, StreamSchema } from '../streams.js';
 
 /** The shape of one layer's attention, from the config. */
 export interface AttentionConfig {

@@ -1,7 +1,7 @@
 /** What a checkpoint folder says beside config.json and the weights. */
 import { createHash } from 'node:crypto';
-import { closeSync, existsSync, openSync, readdirSync, readSync } from 'node:fs';
-import { join } from 'node:path';
+import { closeSync, existsSync, openSync, readSync } from 'node:fs';
+import { basename, join } from 'node:path';
 import { z } from 'zod';
 import { readJson, validate } from './json-file.js';
 
@@ -19,10 +19,9 @@ export function eosIdsOf(folder: string): number[] {
   return [];
 }
 
-/** sha256 of each weights file, by name: what a golden was made from. */
-export function weightHashes(folder: string): Record<string, string> {
-  const files = readdirSync(folder).filter((name) => name.endsWith('.safetensors') && name.startsWith('model'));
-  return Object.fromEntries(files.sort().map((name) => [name, sha256(join(folder, name))]));
+/** sha256 of files, by name: what a golden was made from. */
+export function hashesOf(files: readonly string[]): Record<string, string> {
+  return Object.fromEntries(files.map((file) => [basename(file), sha256(file)]));
 }
 
 function sha256(file: string): string {

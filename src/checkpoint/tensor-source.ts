@@ -39,6 +39,11 @@ export class TensorSource {
     return this.files.flatMap(({ tensors }) => [...tensors.values()]);
   }
 
+  /** The files, in the order they were opened. */
+  get paths(): string[] {
+    return this.files.map(({ path }) => path);
+  }
+
   has(name: string): boolean {
     return this.places.has(name);
   }

@@ -84,6 +84,9 @@ export async function feed(
       `The cache goes on at position ${cache.next}, and there are only ${ids.length} tokens; nothing is left to feed.`,
     );
   }
+  if (logits === 'all' && cache.next > from) {
+    throw new RequestError(`The logits from token ${from} on are asked for, and the cache goes on at ${cache.next}.`);
+  }
   const chunks: Tensor[] = [];
   for (let start = Math.max(from, cache.next); start < ids.length; start += chunk) {
     const end = Math.min(start + chunk, ids.length);
@@ -111,7 +114,7 @@ function stacked(parts: readonly Tensor[]): Tensor {
 /** @throws UsageError, RequestError */
 export function checkRequest({ config }: Model, prompt: readonly number[], newTokens: number): void {
   if (!Number.isInteger(newTokens) || newTokens < 0) {
-    throw new UsageError(`maxNewTokens: expected a whole number of at least 0, got ${newTokens}.`);
+    throw new UsageError(`New tokens: expected a whole number of at least 0, got ${newTokens}.`);
   }
   if (prompt.length === 0) throw new RequestError('The prompt has no tokens; give at least one.');
   expectIds(prompt, config.vocabulary);

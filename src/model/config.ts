@@ -1,5 +1,5 @@
 import type { AttentionConfig } from '../../attention/strategy/strategy.js';
-import type { VisibilityName } from '../../attention/visibility/index.js';
+import type { VisibilityConfig } from '../../attention/visibility/index.js';
 import type { Activation } from '../math/elementwise.js';
 
 /**
@@ -24,7 +24,7 @@ export interface LayerConfig {
   readonly norm: NormConfig;
   readonly attention: AttentionConfig;
   readonly attentionBias: boolean;
-  readonly visibility: VisibilityName;
+  readonly visibility: VisibilityConfig;
   readonly feedForward: FeedForwardConfig;
 }
 

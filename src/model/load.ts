@@ -10,7 +10,8 @@ import { type ModelWeights, WeightReader } from './weights.js';
 
 /** A model that is ready to run: what it is, its weights, and the parts that its attention is made of. */
 export interface Model {
-  readonly folder: string;
+  /** The checkpoint's files that were read: config.json first, then the weights. */
+  readonly files: readonly string[];
   readonly config: ModelConfig;
   readonly weights: ModelWeights;
   readonly options: RunOptions;
@@ -33,10 +34,20 @@ export function loadModel(folder: string, { ignoreConfigKeys = [], ...chosen }: 
   try {
     const weights = family.bind(config, new WeightReader(source, options.precision));
     source.expectAllTaken();
-    return { folder, config, weights, options, components: componentsOf(config, weights, options) };
+    return assemble(config, weights, options, [join(folder, 'config.json'), ...source.paths]);
   } finally {
     source.close();
   }
+}
+
+/** Puts a model together, so that changed configs and weights make changed components. */
+export function assemble(
+  config: ModelConfig,
+  weights: ModelWeights,
+  options: RunOptions = DEFAULT_OPTIONS,
+  files: readonly string[] = [],
+): Model {
+  return { files, config, weights, options, components: componentsOf(config, weights, options) };
 }
 
 /** Reads config.json alone. */

@@ -9,12 +9,12 @@ import { attend, type RowCounter, type SequencePart } from '../../attention/laye
 import { RequestError } from '../errors.js';
 import { add } from '../math/elementwise.js';
 import { linear } from '../math/linear.js';
-import { rmsNorm } from '../math/norm.js';
 import { type Rope, type Rotation, rotationAt } from '../math/rope.js';
-import { flat, rowsOf, type Tensor, zerosLike } from '../tensor/tensor.js';
+import { flat, type Precision, rowsOf, type Tensor, zerosLike } from '../tensor/tensor.js';
 import { embed } from './embedding.js';
 import { feedForward } from './feed-forward.js';
 import type { Model } from './load.js';
+import { normalise } from './norm.js';
 
 /** New tokens of one sequence. They follow those that its cache holds: from position `cache.next` on. */
 export interface Sequence {
@@ -34,39 +34,55 @@ export interface ForwardOptions {
 /**
  * Runs new tokens of one or more sequences through the model and commits them to their caches.
  * @returns logits [sequences, N], or [all new tokens, N] in the order of the sequences
- * @throws RequestError for an id outside the vocabulary; then no cache has changed
+ * @throws RequestError for an id outside the vocabulary. Whatever is thrown, no cache has changed.
  */
 export async function forward(
   model: Model,
   sequences: readonly Sequence[],
   options: ForwardOptions = {},
 ): Promise<Tensor> {
-  const { config, weights, components } = model;
-  const counter = options.counter ?? { computed: 0, reused: 0 };
   const parts = partsOf(sequences);
-  const rotationOf = rotations(parts, model);
+  try {
+    const logits = await pass(model, sequences, parts, options);
+    for (const { cache } of parts) cache.commit();
+    return logits;
+  } catch (error) {
+    for (const { cache } of parts) cache.abort();
+    throw error;
+  }
+}
 
+/** The pass itself: it writes to the caches, and commits nothing. */
+async function pass(
+  { config, weights, components, options: { precision } }: Model,
+  sequences: readonly Sequence[],
+  parts: readonly SequencePart[],
+  { logits, counter = { computed: 0, reused: 0 }, pause }: ForwardOptions,
+): Promise<Tensor> {
   const ids = sequences.flatMap((sequence) => sequence.ids);
-  let x_TD = embed(ids, weights.embedding, model.options.precision);
+  const rotationOf = rotations(parts, precision);
+  let x_TD = embed(ids, weights.embedding, precision);
   for (const { cache, positions } of parts) cache.begin(positions);
 
   for (const [i, layer] of config.layers.entries()) {
     const own = weights.layers[i]!;
     const rotation = rotationOf(layer.attention.rope);
-    const attentionIn_TD = rmsNorm(x_TD, own.attentionNorm, layer.norm.eps);
+    const attentionIn_TD = normalise(x_TD, own.attentionNorm, layer.norm);
     x_TD = add(x_TD, await attend(attentionIn_TD, components.layers[i]!, rotation, parts, counter));
-    const feedForwardIn_TD = rmsNorm(x_TD, own.feedForwardNorm, layer.norm.eps);
+    const feedForwardIn_TD = normalise(x_TD, own.feedForwardNorm, layer.norm);
     x_TD = add(x_TD, feedForward(feedForwardIn_TD, own.feedForward, layer.feedForward));
-    await options.pause?.();
+    await pause?.();
   }
 
-  for (const { cache } of parts) cache.commit();
-  const read_TD = options.logits === 'all' ? x_TD : lastRows(x_TD, parts);
-  return linear(rmsNorm(read_TD, weights.finalNorm, config.finalNorm.eps), weights.head);
+  const read_TD = logits === 'all' ? x_TD : lastRows(x_TD, parts);
+  return linear(normalise(read_TD, weights.finalNorm, config.finalNorm), weights.head);
 }
 
 /** Where each sequence's tokens stand among those computed together, and their absolute positions. */
 function partsOf(sequences: readonly Sequence[]): SequencePart[] {
+  if (new Set(sequences.map(({ cache }) => cache)).size < Math.max(sequences.length, 1)) {
+    throw new RequestError('A forward pass needs at least one sequence, and each must have a cache of its own.');
+  }
   let to = 0;
   return sequences.map(({ ids, cache }) => {
     if (ids.length === 0) throw new RequestError('A forward pass needs at least one new token of each sequence.');
@@ -77,11 +93,11 @@ function partsOf(sequences: readonly Sequence[]): SequencePart[] {
 }
 
 /** The rotation that a layer's rope asks for, made once for all layers that share it. */
-function rotations(parts: readonly SequencePart[], { options }: Model): (rope: Rope | null) => Rotation | null {
+function rotations(parts: readonly SequencePart[], precision: Precision): (rope: Rope | null) => Rotation | null {
   const positions = Int32Array.from(parts.flatMap((part) => [...part.positions]));
   const made = new Map<Rope, Rotation>();
   return (rope) => {
-    if (rope && !made.has(rope)) made.set(rope, rotationAt(rope, positions, options.precision));
+    if (rope && !made.has(rope)) made.set(rope, rotationAt(rope, positions, precision));
     return rope && made.get(rope)!;
   };
 }

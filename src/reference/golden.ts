@@ -1,7 +1,8 @@
 /** Goldens: what a model answers to given tokens, in a file that any implementation can be held against. */
 import type { KvCache } from '../../attention/cache/cache.js';
-import { weightHashes } from '../checkpoint/folder.js';
+import { hashesOf } from '../checkpoint/folder.js';
 import { writeSafetensors } from '../checkpoint/safetensors/write.js';
+import { RequestError } from '../errors.js';
 import { checkRequest, feed } from '../generate/generate.js';
 import { argmax, marginOf } from '../generate/sampler.js';
 import type { Model } from '../model/load.js';
@@ -28,7 +29,11 @@ export interface GoldenOptions {
   readonly pause?: () => Promise<void>;
 }
 
-/** Runs a prompt and its greedy continuation. `cache` must be empty. */
+/**
+ * Runs a prompt and its greedy continuation.
+ * @param cache an empty cache of this model
+ * @throws RequestError if the cache is not empty, the request does not fit the model, or logits are NaN
+ */
 export async function makeGolden(
   model: Model,
   inputIds: readonly number[],
@@ -36,6 +41,8 @@ export async function makeGolden(
   { steps, prefillChunk: chunk, pause }: GoldenOptions,
 ): Promise<Golden> {
   checkRequest(model, inputIds, steps);
+  if (cache.next !== 0)
+    throw new RequestError(`A golden needs an empty cache; this one goes on at position ${cache.next}.`);
   const vocabulary = model.config.vocabulary;
   const { precision } = model.options;
   const logits = floats(precision, (inputIds.length + Math.max(steps - 1, 0)) * vocabulary);
@@ -69,8 +76,8 @@ export function writeGolden(path: string, golden: Golden, model: Model): void {
       format: 'touchstone-golden-1',
       touchstone: VERSION,
       family: model.config.family,
-      options: JSON.stringify(model.options),
-      weights_sha256: JSON.stringify(weightHashes(model.folder)),
+      options: JSON.stringify(model.components.chosen),
+      sha256: JSON.stringify(hashesOf(model.files)),
     },
   );
 }

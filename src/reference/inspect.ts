@@ -80,7 +80,7 @@ function architectureOf({ config }: Model): Architecture {
     layers: config.layers.length,
     width: config.width,
     attention: attentionKind(queryHeads, keyValueHeads),
-    visibility,
+    visibility: visibility.kind,
     queryHeads,
     keyValueHeads,
     headDim,

@@ -12,10 +12,8 @@ export interface TextTokenizer {
   readonly size: number;
   /** With the tokens that the tokenizer puts around a text (a begin-of-text token, for most). */
   encode(text: string): number[];
-  /** Without special tokens, unless `special`. */
-  decode(ids: readonly number[], options?: { readonly special?: boolean }): string;
-  /** The token's own spelling, as it stands in the vocabulary; undefined for an id that has none. */
-  tokenOf(id: number): string | undefined;
+  /** Without special tokens. */
+  decode(ids: readonly number[]): string;
   /** Whether a token is one of the byte tokens (`<0x0A>`) that a byte-fallback decoder reads in runs. */
   isByte(id: number): boolean;
 }
@@ -42,13 +40,12 @@ export function loadTokenizer(folder: string, vocabulary: number): TextTokenizer
   return {
     size,
     encode: (text) => tokenizer.encode(text).ids,
-    decode: (ids, { special = false } = {}) => {
+    decode: (ids) => {
       // The library throws for an empty list, and takes an id without a token for <unk>; Python's leaves it out.
       const known = ids.filter((id) => tokenizer.id_to_token(id) !== undefined);
       if (known.length === 0) return '';
-      return tokenizer.decode(known, { skip_special_tokens: !special, clean_up_tokenization_spaces: false });
+      return tokenizer.decode(known, { skip_special_tokens: true, clean_up_tokenization_spaces: false });
     },
-    tokenOf: (id) => tokenizer.id_to_token(id),
     isByte: (id) => fallsBack && byteOf(tokenizer.id_to_token(id) ?? '') !== null,
   };
 }

@@ -54,6 +54,9 @@ describe('touchstone', () => {
     [['generate', 'x', '--stop', ''], 2, '--stop: expected a text'],
     [['generate', 'x', '--ids', '1,2'], 2, 'The prompt is given twice'],
     [['generate', '--ids', '1,-2'], 2, 'Expected token ids with commas between them'],
+    [['generate', 'x', '--echo', '--json'], 2, '--echo: --json holds the prompt already'],
+    [['generate', 'x', '--echo', '-n', '600'], 1, 'exceed'],
+    [['generate', 'x', '--echo', '--temperature', '-1'], 2, 'temperature'],
     [['generate', 'x', '--logprobs'], 2, '--logprobs: goes with --json'],
     [['golden', fixture(NO_TOKENIZER), '--ids', '1'], 2, "required option '--out <file>' not specified"],
     [['golden', fixture(NO_TOKENIZER), '--out', 'x'], 2, 'Expected one of --prompt, --ids and --ids-file, got none'],
@@ -221,11 +224,19 @@ describe('touchstone golden', () => {
         precision === 'float32' ? new Float32Array(file.read('logits')) : new Float64Array(file.read('logits'));
       for (const [i, truth] of golden.truth.entries())
         if (Math.abs(logits[i]! - truth) > 1e-4) throw new Error(`logit ${i}`);
-      expect(JSON.parse(file.metadata.get('options')!)).toMatchObject({ precision, cache: 'contiguous' });
+      const parts = {
+        attention: 'gqa',
+        visibility: 'causal',
+        cache: 'contiguous',
+        kvDtype: precision,
+        kernel: 'reference',
+        precision,
+      };
+      expect(JSON.parse(file.metadata.get('options')!)).toEqual(parts);
       const hashes = JSON.parse(readFileSync(fixture('manifest.json'), 'utf8')).sha256;
-      expect(JSON.parse(file.metadata.get('weights_sha256')!)).toEqual({
-        'model.safetensors': hashes[`${NO_TOKENIZER}/model.safetensors`],
-      });
+      const files = ['config.json', 'model.safetensors'];
+      const expected = Object.fromEntries(files.map((name) => [name, hashes[`${NO_TOKENIZER}/${name}`]]));
+      expect(JSON.parse(file.metadata.get('sha256')!)).toEqual(expected);
     });
     expect(readdirSync(folder).sort()).toEqual(['golden.safetensors', 'ids.json']);
   });

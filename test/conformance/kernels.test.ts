@@ -2,9 +2,10 @@
 import { test } from '@fast-check/vitest';
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
-import type { CacheBlock, KvCache, StreamRows, StreamSchema } from '../../attention/cache/cache.js';
+import type { KvCache } from '../../attention/cache/cache.js';
 import { CACHES, type CacheName } from '../../attention/cache/index.js';
 import { KERNELS, type KernelName } from '../../attention/kernel/index.js';
+import type { CacheBlock, StreamRows, StreamSchema } from '../../attention/streams.js';
 import { causal } from '../../attention/visibility/causal.js';
 import type { Visibility } from '../../attention/visibility/visibility.js';
 import { type Floats, flat, type Tensor, tensor, zerosLike } from '../../src/tensor/tensor.js';
@@ -170,6 +171,40 @@ describe.each(kernels)('kernel %s', (kernel) => {
     expect(await run(kernel, given, blocks, V, window)).toEqual(expected);
   });
 
+  it('rounds each score to float32: the product, then its scaling', async () => {
+    const q = [1.1, 2.3, -0.7].map(Math.fround);
+    const keys = tensor(Float32Array.of(0.3, 0.9, 1.7, -2.1, 0.4, 0.8), [2, 1, 3]);
+    const values = tensor(Float32Array.of(1, 0), [2, 1, 1]);
+    const given = {
+      q_THK: tensor(Float32Array.from(q), [1, 1, 3]),
+      rows: {},
+      positions: Int32Array.of(1),
+      streams: [],
+    };
+    const [found] = await run(kernel, given, cut({ keys, values }, Int32Array.of(0, 1), [2]), 1);
+    const f = Math.fround;
+    const score = (s: number) => f(q.reduce((sum, x, k) => f(sum + f(x * keys.get(s, 0, k))), 0) * f(0.3));
+    const [a, b] = [score(0), score(1)];
+    const e = [a, b].map((x) => f(Math.exp(f(x - Math.max(a, b)))));
+    expect(found).toBe(f(e[0]! / f(e[0]! + e[1]!)));
+  });
+
+  it('refuses heads that do not fit together', async () => {
+    const positions = Int32Array.of(0);
+    const rows = (heads: number) => tensor(new Float32Array(heads * 2), [1, heads, 2]);
+    const attempt = (queryHeads: number, keyHeads: number, valueHeads: number) => {
+      const given = { q_THK: rows(queryHeads), rows: {}, positions, streams: [] };
+      return run(kernel, given, cut({ keys: rows(keyHeads), values: rows(valueHeads) }, positions, [1]), 2);
+    };
+    await expect(attempt(3, 2, 2)).rejects.toThrow('3 query heads cannot share 2 key/value heads evenly');
+    await expect(attempt(2, 1, 2)).rejects.toThrow(
+      'a key stream: expected S = 1 (stored tokens), G = 2 (key/value heads)',
+    );
+    await expect(run(kernel, problem({ T: 1, G: 1, perGroup: 1, K: 2, V: 2 }, single), [], 2)).rejects.toThrow(
+      'no block',
+    );
+  });
+
   it('takes a key from several streams side by side, and a value that is one of them (MLA)', async () => {
     const shape = { T: 40, G: 1, perGroup: 3, K: 20, V: 12 };
     const given = problem(shape, single);
@@ -250,16 +285,29 @@ describe.each(caches)('cache %s', (name) => {
     cache.write(0, { keys: tensor(new Float32Array(2), [1, 1, 2]) });
     expect(() => cache.blocks(0)[0]!.read('values')).toThrow("holds no stream 'values', only keys");
   });
-});
 
-it('a contiguous cache refuses positions it has passed', () => {
-  const cache = CACHES.contiguous({
-    layers: [[{ name: 'keys', heads: 1, dim: 1 }]],
-    precision: 'float32',
-    dtype: 'float32',
+  it('refuses positions that do not ascend from where it goes on, and changes nothing', () => {
+    const cache = make([{ name: 'keys', heads: 1, dim: 1 }]);
+    const write = () => {
+      for (const layer of [0, 1]) cache.write(layer, { keys: tensor(new Float32Array(2), [2, 1, 1]) });
+    };
+    cache.begin(Int32Array.of(0, 1));
+    write();
+    cache.commit();
+    const before = [cache.next, cache.bytes()];
+    expect(() => cache.begin(Int32Array.of(cache.next + 1, cache.next))).toThrow(/cannot take a token at/);
+    if (cache.next > 0)
+      expect(() => cache.begin(Int32Array.of(1))).toThrow('goes on at position 2 cannot take a token at 1');
+    expect([cache.next, cache.bytes()]).toEqual(before);
   });
-  cache.begin(Int32Array.of(0, 1));
-  cache.write(0, { keys: tensor(new Float32Array(2), [2, 1, 1]) });
-  cache.commit();
-  expect(() => cache.begin(Int32Array.of(1))).toThrow('A cache that goes on at position 2 cannot take a token at 1.');
+
+  it('forgets what was begun when the pass is aborted', () => {
+    const cache = make([{ name: 'keys', heads: 1, dim: 1 }]);
+    cache.begin(Int32Array.of(0, 1));
+    for (const layer of [0, 1]) cache.write(layer, { keys: tensor(new Float32Array(2), [2, 1, 1]) });
+    cache.abort();
+    expect(cache.next).toBe(0);
+    expect(cache.blocks(0).flatMap(({ positions }) => [...positions])).toEqual([]);
+    expect(cache.bytes().used).toBe(0);
+  });
 });

@@ -72,7 +72,7 @@ describe('generation', () => {
     await expect(ids({ maxNewTokens: 1 }, undefined, Array(512).fill(1))).rejects.toThrow('shorten the prompt');
     await expect(ids({ maxNewTokens: 1 }, undefined, [])).rejects.toThrow('The prompt has no tokens');
     await expect(ids({ maxNewTokens: -1 })).rejects.toThrow(
-      'maxNewTokens: expected a whole number of at least 0, got -1.',
+      'New tokens: expected a whole number of at least 0, got -1.',
     );
     expect(await ids({ maxNewTokens: 0 })).toEqual([]);
   });

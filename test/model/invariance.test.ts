@@ -95,6 +95,36 @@ describe('a pass that fails', () => {
     expect(after).toEqual((await plain(NAMES[0]!, [1, 2, 3, 4])).slice(-256));
   });
 
+  it('because two sequences share a cache, or there is none, never begins', async () => {
+    const model = loadModel(fixture(NAMES[0]!));
+    const cache = model.components.newCache();
+    const twice = forward(model, [
+      { ids: [1], cache },
+      { ids: [2], cache },
+    ]);
+    await expect(twice).rejects.toThrow('each must have a cache of its own');
+    await expect(forward(model, [])).rejects.toThrow('at least one sequence');
+    await expect(forward(model, [{ ids: [], cache }])).rejects.toThrow('at least one new token');
+    expect(cache.bytes()).toEqual({ used: 0, allocated: 0 });
+  });
+
+  it('because the second cache has no room gives back what the first began', async () => {
+    const model = loadModel(fixture(NAMES[0]!));
+    const [first, second] = [model.components.newCache(), model.components.newCache()];
+    const aborted: unknown[] = [];
+    first.abort = () => aborted.push(first);
+    second.begin = () => {
+      throw new Error('no room');
+    };
+    await expect(
+      forward(model, [
+        { ids: [1], cache: first },
+        { ids: [2], cache: second },
+      ]),
+    ).rejects.toThrow('no room');
+    expect(aborted).toEqual([first]);
+  });
+
   it('in the middle of its layers is never committed', async () => {
     const model = loadModel(fixture(NAMES[0]!));
     const cache = model.components.newCache();
@@ -120,7 +150,7 @@ describe('a pass that fails', () => {
 it('counts what a cache saves: n tokens cost n(n+1)/2 key/value computations without one, and n with it', async () => {
   const n = 20;
   const counts: Record<string, unknown> = {};
-  for (const cache of caches) {
+  for (const cache of ['none', 'contiguous'] as const) {
     const model = loadModel(fixture(NAMES[0]!), { cache });
     const counter = { computed: 0, reused: 0 };
     const store = model.components.newCache();

@@ -88,7 +88,7 @@ function layerOf(keys: z.output<typeof schema>, file: string): LayerConfig {
       rope: ropeOf(keys, headDim, keys.max_position_embeddings, file),
     },
     attentionBias: keys.attention_bias,
-    visibility: 'causal',
+    visibility: { kind: 'causal' },
     feedForward: { kind: 'gated', width: keys.intermediate_size, activation: keys.hidden_act, bias: keys.mlp_bias },
   };
 }

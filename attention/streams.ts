@@ -1,0 +1,20 @@
+/** What passes between strategy, cache and kernel: named streams of rows, and blocks of them with their positions. */
+import type { Tensor } from '../src/tensor/tensor.js';
+
+/** A named stream that a strategy stores for each token: keys, values, latents, ... as rows [heads, dim]. */
+export interface StreamSchema {
+  readonly name: string;
+  readonly heads: number;
+  readonly dim: number;
+}
+
+/** New rows of each stream, by name: [T, heads, dim]. */
+export type StreamRows = Readonly<Record<string, Tensor>>;
+
+/** A run of stored tokens. Every cache is a list of blocks, every kernel a fold over them. */
+export interface CacheBlock {
+  /** The absolute positions of its rows, ascending [S]: the only source of truth about where a row belongs. */
+  readonly positions: Int32Array;
+  /** The rows of a stream [S, heads, dim] in the working precision: a view where they are stored so, else widened. */
+  read(stream: string): Tensor;
+}

@@ -74,6 +74,24 @@ describe('config.json', () => {
       { rope_scaling: { type: 'linear', factor: 2 } },
       'both rope_parameters and rope_scaling',
     ],
+    [
+      'more layers than memory holds',
+      { num_hidden_layers: 300_000_000 },
+      'the key num_hidden_layers = 300000000 is not valid',
+    ],
+    ['a head dim beyond all models', { head_dim: 2 ** 40 }, 'the key head_dim = 1099511627776 is not valid'],
+    [
+      'two types of rope',
+      { rope_parameters: undefined, rope_scaling: { type: 'yarn', rope_type: 'linear', factor: 2 } },
+      'the key rope_scaling.type = "yarn" is not understood',
+    ],
+    ['two thetas', { rope_theta: 9 }, 'rope_theta = 9 contradicts the 5000 given with the rope type'],
+    [
+      'yarn with a theta of 1',
+      { rope_parameters: { rope_type: 'yarn', rope_theta: 1, factor: 2 } },
+      'yarn needs a rope_theta above 1',
+    ],
+    ['interleaved rope', { rope_interleaved: true }, 'only the half-split layout of rope is supported'],
     ['an encoder', { is_encoder_decoder: true }, 'only decoder-only models'],
   ])('refuses %s', (_, change, message) => {
     expect(refusalWith(change)).toContain(message);
@@ -93,6 +111,13 @@ describe('config.json', () => {
     rmSync(join(folder, 'config.json'));
     expect(refusal(folder)).toContain('config.json: there is no such file');
     expect(refusal('/nowhere')).toContain('expected a checkpoint folder');
+  });
+
+  it('may have the keys that SmolLM2 has', () => {
+    const folder = copyOf(NAME);
+    const keys = { is_llama_config: true, rope_interleaved: false, 'transformers.js_config': { kv_cache_dtype: {} } };
+    editJson(join(folder, 'config.json'), (config) => ({ ...config, ...keys }));
+    expect(loadModel(folder).config.layers).toHaveLength(2);
   });
 
   it('may name keys that are known not to matter', () => {

@@ -1,4 +1,4 @@
-import { readFileSync, writeFileSync } from 'node:fs';
+import { mkdirSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { test } from '@fast-check/vitest';
 import fc from 'fast-check';
@@ -242,7 +242,20 @@ describe('writing safetensors', () => {
     },
   );
 
+  it('refuses what could not be read back', () => {
+    const path = join(temporaryFolder(), 'out.safetensors');
+    const tensor = { name: 'a', dtype: 'F32' as const, shape: [2], data: new Float32Array(2) };
+    expect(() => writeSafetensors(path, [{ ...tensor, shape: [3] }])).toThrow(
+      'Tensor a: F32 of shape [3] does not fill 8 bytes',
+    );
+    expect(() => writeSafetensors(path, [tensor, tensor])).toThrow('Tensor a cannot be written under this name');
+  });
+
   it('leaves nothing behind when it cannot write', () => {
+    const folder = temporaryFolder();
+    mkdirSync(join(folder, 'taken'));
+    expect(() => writeSafetensors(join(folder, 'taken'), [])).toThrow('taken: cannot be written (EISDIR).');
+    expect(readdirSync(folder)).toEqual(['taken']);
     expect(() => writeSafetensors('/nowhere/out.safetensors', [])).toThrow(
       '/nowhere/out.safetensors: cannot be written (ENOENT).',
     );

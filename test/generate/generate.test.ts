@@ -1,6 +1,7 @@
 import { describe, expect, it } from 'vitest';
-import { generate } from '../../src/generate/generate.js';
+import { feed, generate } from '../../src/generate/generate.js';
 import { loadModel } from '../../src/model/load.js';
+import { makeGolden } from '../../src/reference/golden.js';
 import { fixture, readGolden } from '../support/fixtures.js';
 
 const NAME = 'tiny-llama-rope3-f16';
@@ -53,6 +54,26 @@ describe('generation', () => {
       again.push(id);
     expect(again).toEqual(generatedIds.slice(12, 16));
     expect(counter.computed / 2).toBe(3 + 3); // of the prompt 3 tokens were not in the cache; then 3 more were fed
+  });
+
+  it('refuses logits that are NaN, and a golden of them', async () => {
+    const model = loadModel(fixture(NAME));
+    model.weights.finalNorm[0] = Number.NaN;
+    await expect(ids({ maxNewTokens: 1 }, model)).rejects.toThrow('There are logits that are NaN');
+    await expect(ids({ maxNewTokens: 1, temperature: 1 }, model)).rejects.toThrow('There are logits that are NaN');
+    await expect(makeGolden(model, inputIds, model.components.newCache(), { steps: 0 })).rejects.toThrow('NaN');
+  });
+
+  it('makes no golden on a cache that holds something', async () => {
+    const model = loadModel(fixture(NAME));
+    const cache = model.components.newCache();
+    for await (const _ of generate(model, inputIds, cache, { maxNewTokens: 1 }));
+    await expect(makeGolden(model, inputIds, cache, { steps: 1 })).rejects.toThrow(
+      'A golden needs an empty cache; this one goes on at position 48.',
+    );
+    await expect(feed(model, [...inputIds, 1], cache, { from: 0, logits: 'all' })).rejects.toThrow(
+      'The logits from token 0 on are asked for, and the cache goes on at 48.',
+    );
   });
 
   it('refuses a cache that holds more than the prompt', async () => {

@@ -92,6 +92,47 @@ describe('tokenizer.json', () => {
       (value) => ({ ...value, model: { ...model(value), vocab: { ...model(value).vocab, x: -1 } } }),
       'the key model.vocab.x = -1 is not valid',
     ],
+    [
+      'a split without a pattern',
+      (value) => ({ ...value, pre_tokenizer: { type: 'Split', behavior: 'Isolated' } }),
+      'the key pre_tokenizer.pattern',
+    ],
+    [
+      'a split of unknown behaviour',
+      (value) => ({ ...value, pre_tokenizer: { type: 'Split', pattern: { String: ' ' }, behavior: 'Foo' } }),
+      'the key pre_tokenizer.behavior = "Foo" is not valid',
+    ],
+    [
+      'a template that is none',
+      (value) => ({
+        ...value,
+        post_processor: { type: 'TemplateProcessing', single: 5, pair: [], special_tokens: {} },
+      }),
+      'the key post_processor.single = 5 is not valid',
+    ],
+    [
+      'a template of a missing token',
+      (value) => ({
+        ...value,
+        post_processor: {
+          type: 'TemplateProcessing',
+          single: [{ SpecialToken: { id: '<x>' } }],
+          pair: [],
+          special_tokens: {},
+        },
+      }),
+      'the special token "<x>", which is no token',
+    ],
+    [
+      'an added token in the place of another',
+      (value) => ({ ...value, added_tokens: [{ id: 300, content: '<x>' }] }),
+      'the added token "<x>" has id 300, which is',
+    ],
+    [
+      'an added token that has another id',
+      (value) => ({ ...value, added_tokens: [{ id: 5, content: '<|begin_of_text|>' }] }),
+      'has id 5, and in model.vocab 0',
+    ],
     ['no model', ({ model: _, ...value }) => value, 'the key model is missing'],
   ])('is refused with %s', (_, change, message) => {
     expect(refusal(change)).toContain(message);

@@ -1,5 +1,6 @@
+import { ShapeError } from '../../errors.js';
 import { writeAtomically } from '../../files.js';
-import type { Dtype } from './header.js';
+import { DTYPE_BITS, type Dtype } from './header.js';
 
 /** A tensor to write: its bytes in little-endian order, in the dtype that is named. */
 export interface TensorToWrite {
@@ -19,6 +20,7 @@ export function writeSafetensors(
   tensors: readonly TensorToWrite[],
   metadata: Readonly<Record<string, string>> = {},
 ): void {
+  checkTensors(tensors);
   const sorted = [...tensors].sort(
     (a, b) => b.data.BYTES_PER_ELEMENT - a.data.BYTES_PER_ELEMENT || (a.name < b.name ? -1 : 1),
   );
@@ -35,4 +37,20 @@ export function writeSafetensors(
   length.writeBigUInt64LE(BigInt(padded.length));
   const bodies = sorted.map(({ data }) => new Uint8Array(data.buffer, data.byteOffset, data.byteLength));
   writeAtomically(path, [length, padded, ...bodies]);
+}
+
+/** What our reader would refuse is not written. */
+function checkTensors(tensors: readonly TensorToWrite[]): void {
+  const names = new Set<string>();
+  for (const { name, dtype, shape, data } of tensors) {
+    const bits = shape.reduce((product, length) => product * length, DTYPE_BITS[dtype]);
+    if (bits !== 8 * data.byteLength) {
+      throw new ShapeError(
+        `Tensor ${name}: ${dtype} of shape [${shape.join(', ')}] does not fill ${data.byteLength} bytes.`,
+      );
+    }
+    if (names.has(name) || name === '__metadata__')
+      throw new ShapeError(`Tensor ${name} cannot be written under this name.`);
+    names.add(name);
+  }
 }

@@ -69,6 +69,7 @@ export const inertKeys = {
     'suppress_tokens',
     'temperature',
     'tokenizer_class',
+    'transformers.js_config',
     'top_k',
     'top_p',
     'typical_p',

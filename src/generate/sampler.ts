@@ -5,7 +5,7 @@
  * Draws come from the Mersenne Twister MT19937 (Matsumoto & Nishimura 1998) seeded with `init_genrand`, two outputs making one
  * number of 53 bits: the stream of `numpy.random.RandomState(seed).random_sample()`. A draw u takes the first token, in order
  * of id, at which the running sum of probabilities exceeds u times their sum. All of it is float64 arithmetic on the logits,
- * so a seed gives the same text on every machine.
+ * so a seed gives the same text on every machine whose Node has the same exp.
  */
 import { mersenne } from 'pure-rand/generator/mersenne';
 import { RequestError, UsageError } from '../errors.js';

@@ -1,6 +1,6 @@
 /**
  * The key of axis letters. A tensor carries its axes as a suffix: `q_THK` is queries [new tokens, query heads, key dim].
- * `expectShape` uses the same letters, so the suffix, the check and the error message cannot drift apart.
+ * `expectShape` checks at module boundaries and says these words in its errors.
  */
 export const AXES = {
   T: 'new tokens',

@@ -16,7 +16,7 @@ export const flag = z.boolean();
 export const activation = z.enum(ACTIVATION_NAMES as readonly [Activation, ...Activation[]]);
 export const anything = z.unknown().optional();
 /** A switch that is understood only where it is off. */
-export const off = z.literal(false, 'only decoder-only models are supported').optional();
+const off = z.literal(false, 'only decoder-only models are supported').optional();
 
 function ignored<Key extends string>(...keys: Key[]): Record<Key, typeof anything> {
   return Object.fromEntries(keys.map((key) => [key, anything])) as Record<Key, typeof anything>;

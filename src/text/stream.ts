@@ -18,7 +18,7 @@ const NEIGHBOURS = 4;
  */
 export function detokenizer(tokenizer: TextTokenizer, prompt: readonly number[] = []): TextStream<number> {
   let window = lastWhole(prompt, tokenizer);
-  let given = tokenizer.decode(window).length; // how much of the window's text is out
+  let given = certainLength(tokenizer.decode(window)); // how much of the window's text is out
   const take = (text: string, until: number): string => {
     const out = text.slice(given, until);
     given = Math.max(given, until);
@@ -29,8 +29,7 @@ export function detokenizer(tokenizer: TextTokenizer, prompt: readonly number[] 
       window.push(id);
       if (tokenizer.isByte(id)) return ''; // a run of byte tokens is text, or is not, as a whole
       const text = tokenizer.decode(window);
-      // A character whose last bytes are still to come decodes to replacement characters at the end, until they do.
-      const certain = text.replace(/\uFFFD+$/, '').length;
+      const certain = certainLength(text);
       const out = take(text, certain);
       if (certain === text.length && window.length > NEIGHBOURS) {
         window = lastWhole(window, tokenizer);
@@ -43,6 +42,11 @@ export function detokenizer(tokenizer: TextTokenizer, prompt: readonly number[] 
       return take(text, text.length);
     },
   };
+}
+
+/** A character whose last bytes are still to come decodes to replacement characters at the end, until they do. */
+function certainLength(text: string): number {
+  return text.replace(/\uFFFD+$/, '').length;
 }
 
 /** The last tokens, not cut inside a run of byte tokens. */

@@ -75,7 +75,7 @@ function step(types: Readonly<Record<string, Shape>>, members: string) {
     });
     return z.discriminatedUnion('type', options as [(typeof options)[0]], expected);
   });
-  return single.nullish();
+  return single.nullable().default(null); // the library wants the key
 }
 
 const bpe = z.looseObject({

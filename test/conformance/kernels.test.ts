@@ -171,22 +171,18 @@ describe.each(kernels)('kernel %s', (kernel) => {
     expect(await run(kernel, given, blocks, V, window)).toEqual(expected);
   });
 
-  it('rounds each score to float32: the product, then its scaling', async () => {
-    const q = [1.1, 2.3, -0.7].map(Math.fround);
-    const keys = tensor(Float32Array.of(0.3, 0.9, 1.7, -2.1, 0.4, 0.8), [2, 1, 3]);
+  const numbers = fc.array(fc.float({ min: -3, max: 3, noNaN: true }), { minLength: 6, maxLength: 6 });
+  test.prop([numbers, numbers])('rounds each score to float32: the product, then its scaling', async (q, k) => {
+    const keys = tensor(Float32Array.from(k), [2, 1, 3]);
     const values = tensor(Float32Array.of(1, 0), [2, 1, 1]);
-    const given = {
-      q_THK: tensor(Float32Array.from(q), [1, 1, 3]),
-      rows: {},
-      positions: Int32Array.of(1),
-      streams: [],
-    };
+    const q_THK = tensor(Float32Array.from(q.slice(3)), [1, 1, 3]);
+    const given = { q_THK, rows: {}, positions: Int32Array.of(1), streams: [] };
     const [found] = await run(kernel, given, cut({ keys, values }, Int32Array.of(0, 1), [2]), 1);
     const f = Math.fround;
-    const score = (s: number) => f(q.reduce((sum, x, k) => f(sum + f(x * keys.get(s, 0, k))), 0) * f(0.3));
-    const [a, b] = [score(0), score(1)];
-    const e = [a, b].map((x) => f(Math.exp(f(x - Math.max(a, b)))));
-    expect(found).toBe(f(e[0]! / f(e[0]! + e[1]!)));
+    const product = (s: number) => [0, 1, 2].reduce((sum, i) => f(sum + f(q[3 + i]! * k[3 * s + i]!)), 0);
+    const scores = [0, 1].map((s) => f(product(s) * f(0.3)));
+    const [a, b] = scores.map((score) => f(Math.exp(f(score - Math.max(...scores)))));
+    expect(found).toBe(f(a! / f(a! + b!)));
   });
 
   it('refuses heads that do not fit together', async () => {
@@ -260,6 +256,10 @@ describe.each(caches)('cache %s', (name) => {
           }
         }
         cache.commit();
+        for (const layer of [0, 1]) {
+          const kept = cache.blocks(layer).flatMap(({ positions }) => [...positions]);
+          expect(kept).toEqual(Array.from({ length: cache.next }, (_, j) => j));
+        }
         const { used, allocated } = cache.bytes();
         expect(used).toBe(cache.next * 2 * shape.G * (shape.K + shape.V) * 4);
         expect(allocated).toBeGreaterThanOrEqual(used);

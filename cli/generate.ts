@@ -67,6 +67,7 @@ export function generateCommand(): Command {
     .option('--echo', 'print the prompt before its continuation')
     .option('--json', 'print one JSON object: ids, text, timings')
     .option('--logprobs', "with --json: each token's log probability")
+    .option('--stream', 'print the text as it comes', true)
     .option('--no-stream', 'print the text when it is complete')
     .option('--stats', 'print speed, cache bytes and counts to standard error');
   return runOptions(command).action(run);

@@ -1,3 +1,4 @@
+import { existsSync, realpathSync } from 'node:fs';
 import type { Command } from 'commander';
 import { UsageError } from '../src/errors.js';
 import { makeGolden, writeGolden } from '../src/reference/golden.js';
@@ -44,6 +45,9 @@ export function goldenCommand(): Command {
     const { model, tokenizer } = load(folder, flags);
     const ids = flags.ids ?? (flags.idsFile ? readIds(flags.idsFile) : encodePrompt(flags.prompt!, tokenizer, folder));
     const { steps, prefillChunk, out } = flags;
+    if (existsSync(out) && model.files.some((file) => realpathSync(file) === realpathSync(out))) {
+      throw new UsageError(`--out: ${out} is a file of the checkpoint itself; give another one.`);
+    }
     const golden = await makeGolden(model, ids, model.components.newCache(), { steps, prefillChunk, pause });
     writeGolden(out, golden, model);
     const rows = golden.logits.length / golden.vocabulary;

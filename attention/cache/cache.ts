@@ -44,3 +44,8 @@ export function expectAscending(next: number, positions: Int32Array): void {
     least = position + 1;
   }
 }
+
+/** Two passes at once on one cache would write into each other's rows. @throws RequestError if one is under way. */
+export function expectIdle(begun: boolean): void {
+  if (begun) throw new RequestError('A pass is under way on this cache; end it with commit or abort first.');
+}

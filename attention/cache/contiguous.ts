@@ -1,5 +1,5 @@
 import type { CacheBlock, StreamRows } from '../streams.js';
-import { type CacheOptions, expectAscending, type KvCache } from './cache.js';
+import { type CacheOptions, expectAscending, expectIdle, type KvCache } from './cache.js';
 import { LayerRows } from './rows.js';
 
 const FIRST_CAPACITY = 64;
@@ -22,6 +22,7 @@ export class ContiguousCache implements KvCache {
 
   begin(positions: Int32Array): void {
     const needed = this.length + positions.length;
+    expectIdle(this.begun > 0);
     expectAscending(this.next, positions);
     if (needed > this.capacity) this.grow(Math.max(needed, 2 * this.capacity, FIRST_CAPACITY));
     this.positions.set(positions, this.length);

@@ -1,5 +1,5 @@
 import type { CacheBlock, StreamRows } from '../streams.js';
-import { type CacheOptions, expectAscending, type KvCache } from './cache.js';
+import { type CacheOptions, expectAscending, expectIdle, type KvCache } from './cache.js';
 import { LayerRows } from './rows.js';
 
 /**
@@ -17,6 +17,7 @@ export class NoCache implements KvCache {
   }
 
   begin(positions: Int32Array): void {
+    expectIdle(this.positions.length > 0);
     expectAscending(0, positions);
     this.positions = positions;
     this.current = null;
@@ -34,10 +35,11 @@ export class NoCache implements KvCache {
   }
 
   commit(): void {
-    this.current = null;
+    this.abort();
   }
 
   abort(): void {
+    this.positions = new Int32Array(0);
     this.current = null;
   }
 

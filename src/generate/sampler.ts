@@ -53,9 +53,7 @@ export function probabilitiesOf(logits_N: Floats, history: readonly number[], op
 /** The place of the largest value; the first one where some are equal. @throws RequestError if a value is NaN. */
 export function argmax(values: Floats): number {
   if (values.some(Number.isNaN)) {
-    throw new RequestError(
-      'There are logits that are NaN, so no token is the likeliest; `touchstone inspect` says if weights are.',
-    );
+    throw new RequestError('There are logits that are NaN; `touchstone inspect` names weights that are.');
   }
   let best = 0;
   for (let i = 1; i < values.length; i++) if (values[i]! > values[best]!) best = i;

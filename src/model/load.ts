@@ -60,7 +60,16 @@ function loadConfig(folder: string, ignoreConfigKeys: readonly string[] = []) {
   if (typeof raw !== 'object' || raw === null || Array.isArray(raw)) {
     throw new CheckpointError(`${file}: expected a JSON object, got ${Array.isArray(raw) ? 'an array' : raw}.`);
   }
-  const kept = Object.fromEntries(Object.entries(raw).filter(([key]) => !ignoreConfigKeys.includes(key)));
+  const kept = ignoreConfigKeys.reduce((config, key) => without(config, key.split('.')), raw);
   const family = familyOf(kept, file);
   return { family, config: family.configure(kept, file) };
+}
+
+/** A copy without one key, given as a path of members. */
+function without(value: object, [key, ...inner]: readonly string[]): object {
+  const members = Object.entries(value).flatMap(([name, member]): [string, unknown][] => {
+    if (name !== key) return [[name, member]];
+    return inner.length === 0 || typeof member !== 'object' || member === null ? [] : [[name, without(member, inner)]];
+  });
+  return Object.fromEntries(members);
 }

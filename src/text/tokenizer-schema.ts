@@ -9,6 +9,7 @@ const none: Shape = {};
 const pattern = z.union([z.strictObject({ String: z.string() }), z.strictObject({ Regex: z.string() })]);
 const behavior = z.enum(['Removed', 'Isolated', 'MergedWithPrevious', 'MergedWithNext', 'Contiguous']);
 const id = z.int('expected a whole number').nonnegative('a token id cannot be negative');
+const placed = z.tuple([z.string(), id]);
 const piece = z.union([
   z.strictObject({ SpecialToken: z.looseObject({ id: z.string() }) }),
   z.strictObject({ Sequence: z.looseObject({ id: z.enum(['A', 'B']) }) }),
@@ -48,8 +49,8 @@ const POST_PROCESSORS = {
     special_tokens: z.record(z.string(), z.looseObject({ ids: z.array(id) })),
   },
   ByteLevel: none,
-  BertProcessing: none,
-  RobertaProcessing: none,
+  BertProcessing: { sep: placed, cls: placed },
+  RobertaProcessing: { sep: placed, cls: placed },
   Sequence: none,
 };
 const DECODERS = {
@@ -75,22 +76,28 @@ function step(types: Readonly<Record<string, Shape>>, members: string) {
     });
     return z.discriminatedUnion('type', options as [(typeof options)[0]], expected);
   });
-  return single.nullable().default(null); // the library wants the key
+  return single.nullish();
 }
 
 const bpe = z.looseObject({
   type: z.literal('BPE'),
   vocab: z.record(z.string(), id),
   merges: z.array(z.union([z.string(), z.tuple([z.string(), z.string()])])),
+  continuing_subword_prefix: z.literal('', 'subword prefixes are not supported').nullish(),
 });
 const unigram = z.looseObject({
   type: z.literal('Unigram'),
   unk_id: id.nullish(),
   vocab: z.array(z.tuple([z.string(), z.number()])),
 });
+const addedToken = z.looseObject({
+  id,
+  content: z.string(),
+  single_word: z.literal(false, 'added tokens that must be whole words are not supported').optional(),
+});
 
 const schema = z.looseObject({
-  added_tokens: z.array(z.looseObject({ id, content: z.string() })).default([]),
+  added_tokens: z.array(addedToken).optional(),
   normalizer: step(NORMALIZERS, 'normalizers'),
   pre_tokenizer: step(PRE_TOKENIZERS, 'pretokenizers'),
   post_processor: step(POST_PROCESSORS, 'processors'),
@@ -98,23 +105,38 @@ const schema = z.looseObject({
   model: z.discriminatedUnion('type', [bpe, unigram], 'type must be BPE or Unigram'),
 });
 
-export type TokenizerJson = z.output<typeof schema>;
+type TokenizerJson = z.output<typeof schema>;
 
-/** @throws CheckpointError naming the file and the key, the merge or the token. */
-export function validateTokenizer(raw: unknown, file: string): TokenizerJson {
-  const tokenizer = validate(schema, raw, file);
+/**
+ * Checks a parsed tokenizer.json, and gives it with the members that the library wants. It is the parsed object that is given
+ * on, not the schema's copy of it, which lacks a token named `__proto__`.
+ * @throws CheckpointError naming the file and the key, the merge or the token
+ */
+export function validateTokenizer(raw: unknown, file: string): object {
+  const complete = withDefaults(raw);
+  const { model, added_tokens: added = [], post_processor: processor } = validate(schema, complete, file);
   const fail: Fail = (problem) => {
     throw new CheckpointError(`${file}: ${problem}`);
   };
-  const { model } = tokenizer;
+  const stored = (complete as TokenizerJson).model;
   const vocabulary = new Map(
-    model.type === 'BPE' ? Object.entries(model.vocab) : model.vocab.map(([token], i) => [token, i] as const),
+    stored.type === 'BPE' ? Object.entries(stored.vocab) : stored.vocab.map(([token], i) => [token, i] as const),
   );
   if (model.type === 'BPE') checkMerges(model.merges, vocabulary, fail);
-  checkAddedTokens(tokenizer.added_tokens, vocabulary, fail);
-  const added = tokenizer.added_tokens.map(({ content }) => content);
-  checkTemplates(tokenizer.post_processor, new Set([...vocabulary.keys(), ...added]), fail);
-  return tokenizer;
+  checkAddedTokens(added, vocabulary, fail);
+  for (const { id: place, content } of added) vocabulary.set(content, place);
+  checkTemplates(processor, vocabulary, fail);
+  return complete as object;
+}
+
+/** What old files leave out: empty steps, and the type of the model. */
+function withDefaults(raw: unknown): unknown {
+  if (typeof raw !== 'object' || raw === null) return raw;
+  const empty = { added_tokens: [], normalizer: null, pre_tokenizer: null, post_processor: null, decoder: null };
+  const { model } = raw as { model?: unknown };
+  if (typeof model !== 'object' || model === null || 'type' in model) return { ...empty, ...raw };
+  const type = 'merges' in model ? 'BPE' : 'Unigram';
+  return { ...empty, ...raw, model: { type, ...model } };
 }
 
 type Fail = (problem: string) => never;
@@ -127,17 +149,17 @@ function checkMerges(
 ): void {
   merges.forEach((merge, i) => {
     const parts = typeof merge === 'string' ? merge.split(' ') : merge;
+    if (parts.length !== 2) fail(`model.merges.${i} = ${show(merge)} does not name two tokens.`);
     const [left, right] = parts as [string, string];
-    const needed = parts.length === 2 ? [left, right, left + right] : [String(merge)];
-    const missing = needed.find((token) => !vocabulary.has(token));
-    if (missing !== undefined || parts.length !== 2) {
+    const missing = [left, right, left + right].find((token) => !vocabulary.has(token));
+    if (missing !== undefined) {
       fail(`model.merges.${i} = ${show(merge)} needs the token ${show(missing)}, which model.vocab lacks.`);
     }
   });
 }
 
 function checkAddedTokens(
-  added: TokenizerJson['added_tokens'],
+  added: readonly z.output<typeof addedToken>[],
   vocabulary: ReadonlyMap<string, number>,
   fail: Fail,
 ): void {
@@ -150,21 +172,25 @@ function checkAddedTokens(
   }
 }
 
-/** Special tokens that a template puts around a text must be tokens. */
-function checkTemplates(processor: unknown, tokens: ReadonlySet<string>, fail: Fail): void {
-  const {
-    processors = [],
-    single = [],
-    pair = [],
-  } = (processor ?? {}) as {
-    processors?: unknown[];
-    single?: z.output<typeof piece>[];
-    pair?: z.output<typeof piece>[];
-  };
-  for (const inner of processors) checkTemplates(inner, tokens, fail);
+interface Template {
+  readonly processors?: readonly unknown[];
+  readonly single?: readonly z.output<typeof piece>[];
+  readonly pair?: readonly z.output<typeof piece>[];
+  readonly special_tokens?: Readonly<Record<string, { readonly ids: readonly number[] }>>;
+}
+
+/** Special tokens that a template puts around a text must be tokens, and stand for themselves alone. */
+function checkTemplates(processor: unknown, vocabulary: ReadonlyMap<string, number>, fail: Fail): void {
+  const { processors = [], single = [], pair = [], special_tokens: ids = {} } = (processor ?? {}) as Template;
+  for (const inner of processors) checkTemplates(inner, vocabulary, fail);
   for (const part of [...single, ...pair]) {
-    if ('SpecialToken' in part && !tokens.has(part.SpecialToken.id)) {
-      fail(`the post_processor's template has the special token ${show(part.SpecialToken.id)}, which is no token.`);
+    if (!('SpecialToken' in part)) continue;
+    const token = part.SpecialToken.id;
+    const [own, given] = [vocabulary.get(token), ids[token]?.ids];
+    if (own === undefined)
+      fail(`the post_processor's template has the special token ${show(token)}, which is no token.`);
+    if (given?.length !== 1 || given[0] !== own) {
+      fail(`the post_processor gives ${show(token)} the ids ${show(given)}; only its own, [${own}], is supported.`);
     }
   }
 }

@@ -1,7 +1,8 @@
 import { existsSync } from 'node:fs';
 import { join } from 'node:path';
 import * as tokenizers from '@huggingface/tokenizers';
-import { readJson } from '../checkpoint/json-file.js';
+import { z } from 'zod';
+import { readJson, validate } from '../checkpoint/json-file.js';
 import { CheckpointError } from '../errors.js';
 import { byteOf, decodeByteFallback } from './byte-fallback.js';
 import { validateTokenizer } from './tokenizer-schema.js';
@@ -28,8 +29,8 @@ export function loadTokenizer(folder: string, vocabulary: number): TextTokenizer
   if (!existsSync(file)) return null;
   const raw = validateTokenizer(readJson(file), file);
   const configFile = join(folder, 'tokenizer_config.json');
-  const config = existsSync(configFile) ? readJson(configFile) : {};
-  const tokenizer = construct(raw, config as object, file);
+  const config = existsSync(configFile) ? validate(z.looseObject({}), readJson(configFile), configFile) : {};
+  const tokenizer = construct(raw, config, file);
   const fallsBack = decodersOf(tokenizer).some((part) => part instanceof library.ByteFallbackDecoder);
   const size = largestId(tokenizer) + 1;
   if (size > vocabulary) {

@@ -122,9 +122,20 @@ describe('config.json', () => {
 
   it('may name keys that are known not to matter', () => {
     const folder = copyOf(NAME);
-    editJson(join(folder, 'config.json'), (config) => ({ ...config, unsloth_fixed: true }));
+    editJson(join(folder, 'config.json'), (config) => ({ ...config, my_own_note: true }));
     expect(refusal(folder)).toContain('--ignore-config-key');
-    expect(loadModel(folder, { ignoreConfigKeys: ['unsloth_fixed'] }).config.layers).toHaveLength(2);
+    expect(loadModel(folder, { ignoreConfigKeys: ['my_own_note'] }).config.layers).toHaveLength(2);
+  });
+
+  it('may name members of a key, too', () => {
+    const folder = copyOf(NAME);
+    const scaling = { type: 'yarn', factor: 2, finetuned: true };
+    editJson(join(folder, 'config.json'), ({ rope_parameters: _, ...config }) => ({
+      ...config,
+      rope_scaling: scaling,
+    }));
+    expect(refusal(folder)).toContain('the key rope_scaling.finetuned = true is not understood');
+    expect(loadModel(folder, { ignoreConfigKeys: ['rope_scaling.finetuned'] }).config.layers).toHaveLength(2);
   });
 
   it('gives the same logits in both spellings of rope', async () => {

@@ -63,6 +63,11 @@ describe('touchstone', () => {
     [['generate', 'x', '-n', '600'], 1, "exceed the model's context of 512; ask for at most 510 new tokens"],
     [['generate', 'x', '--model', '/nowhere'], 1, '/nowhere: expected a checkpoint folder'],
     [['generate', '--prompt-file', '/nowhere'], 1, '/nowhere: cannot be read (ENOENT)'],
+    [
+      ['golden', fixture(NO_TOKENIZER), '--ids', '1', '--out', fixture(`${NO_TOKENIZER}/model.safetensors`)],
+      2,
+      'is a file of the checkpoint itself',
+    ],
     [['generate', '--ids', '1,1024'], 1, 'Token id 1024 is outside the vocabulary, which has the ids 0 to 1023'],
     [['generate', 'x', '--model', fixture(NO_TOKENIZER)], 1, 'there is no tokenizer.json'],
     [
@@ -87,6 +92,7 @@ describe('touchstone', () => {
 describe('touchstone generate', () => {
   it('continues a prompt as Hugging Face does', () => {
     expect(output(['generate', prompt, '-n', '64', '--echo'])).toBe(`${text}\n`);
+    expect(output(['generate', prompt, '-n', '64', '--echo', '--stream'])).toBe(`${text}\n`);
   });
 
   it('takes the prompt from standard input, a file, or ids', () => {

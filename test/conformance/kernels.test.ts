@@ -301,6 +301,14 @@ describe.each(caches)('cache %s', (name) => {
     expect([cache.next, cache.bytes()]).toEqual(before);
   });
 
+  it('takes one pass at a time', () => {
+    const cache = make([{ name: 'keys', heads: 1, dim: 1 }]);
+    cache.begin(Int32Array.of(0));
+    expect(() => cache.begin(Int32Array.of(0))).toThrow('A pass is under way on this cache');
+    cache.abort();
+    cache.begin(Int32Array.of(0));
+  });
+
   it('forgets what was begun when the pass is aborted', () => {
     const cache = make([{ name: 'keys', heads: 1, dim: 1 }]);
     cache.begin(Int32Array.of(0, 1));

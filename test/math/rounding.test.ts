@@ -56,7 +56,7 @@ describe('in float32', () => {
       const sin = f(Math.sin(position * rope.frequencies[pair]!) * 1.1);
       return first ? f(f(value * cos) - f(x[i + 4]! * sin)) : f(f(value * cos) + f(x[i - 4]! * sin));
     });
-    expect([...flat(found)]).toEqual(expected.map((value) => value + 0));
+    expect([...flat(found)]).toEqual(expected);
   });
 });
 

@@ -85,7 +85,7 @@ describe('tokenizer.json', () => {
     [
       'a merge of three',
       (value) => ({ ...value, model: { ...model(value), merges: ['a b c'] } }),
-      'model.merges.0 = "a b c"',
+      'model.merges.0 = "a b c" does not name two tokens',
     ],
     [
       'a negative id',
@@ -124,6 +124,34 @@ describe('tokenizer.json', () => {
       'the special token "<x>", which is no token',
     ],
     [
+      'BERT processing without its tokens',
+      (value) => ({ ...value, post_processor: { type: 'BertProcessing' } }),
+      'the key post_processor.sep is missing',
+    ],
+    [
+      'a template that gives a token other ids',
+      (value) => ({
+        ...value,
+        post_processor: {
+          type: 'TemplateProcessing',
+          single: [{ SpecialToken: { id: '<|begin_of_text|>' } }],
+          pair: [],
+          special_tokens: { '<|begin_of_text|>': { ids: [5] } },
+        },
+      }),
+      'the ids [5]; only its own, [0], is supported',
+    ],
+    [
+      'an added token that must be a whole word',
+      (value) => ({ ...value, added_tokens: [{ id: 2000, content: 'x', single_word: true }] }),
+      'the key added_tokens.0.single_word = true is not valid',
+    ],
+    [
+      'subword prefixes',
+      (value) => ({ ...value, model: { ...model(value), continuing_subword_prefix: '##' } }),
+      'subword prefixes are not supported',
+    ],
+    [
       'an added token in the place of another',
       (value) => ({ ...value, added_tokens: [{ id: 300, content: '<x>' }] }),
       'the added token "<x>" has id 300, which is',
@@ -136,6 +164,30 @@ describe('tokenizer.json', () => {
     ['no model', ({ model: _, ...value }) => value, 'the key model is missing'],
   ])('is refused with %s', (_, change, message) => {
     expect(refusal(change)).toContain(message);
+  });
+
+  it('may lack the type of its model, and may have a token named __proto__', () => {
+    const folder = copyOf('austen-llama');
+    const file = join(folder, 'tokenizer.json');
+    const {
+      model: { type: _, ...untyped },
+      ...rest
+    } = JSON.parse(readFileSync(file, 'utf8'));
+    const vocab = JSON.stringify(untyped.vocab).replace(/}$/, ',"__proto__":1024}');
+    writeFileSync(
+      file,
+      JSON.stringify({ ...rest, model: { ...untyped, vocab: 0 } }).replace('"vocab":0', `"vocab":${vocab}`),
+    );
+    const found = loadTokenizer(folder, 1025)!;
+    expect(found.size).toBe(1025);
+    expect(found.decode([1024])).toBe('__proto__');
+    expect(found.encode('It was')).toEqual(tokenizer.encode('It was'));
+  });
+
+  it('names tokenizer_config.json where that is wrong', () => {
+    const folder = copyOf('austen-llama');
+    writeFileSync(join(folder, 'tokenizer_config.json'), '[]');
+    expect(() => loadTokenizer(folder, 1024)).toThrow(/tokenizer_config\.json: the file = \[\] is not valid/);
   });
 
   it('is refused if an id does not fit the embedding', () => {

@@ -56,6 +56,7 @@ export const inertKeys = {
     'forced_eos_token_id',
     'length_penalty',
     'max_length',
+    'max_sequence_length',
     'min_length',
     'no_repeat_ngram_size',
     'num_beam_groups',
@@ -74,6 +75,8 @@ export const inertKeys = {
     'top_p',
     'typical_p',
     'unk_token_id',
+    'unsloth_fixed',
+    'unsloth_version',
     'use_cache',
     // outputs that are not asked for, and heads other than a language model's
     'chunk_size_feed_forward',

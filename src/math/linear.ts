@@ -42,25 +42,16 @@ function linear64Into(y: Float64Array, x: Float64Array, w: Matrix, tokens: numbe
   }
 }
 
-/** Rows of W that are multiplied together. */
+/** Rows of W that are multiplied together, and tokens where there are enough of them. */
 const TILE = 4;
 
 /** About as many values as are widened at once: they stay in the first-level cache. */
 const PANEL_VALUES = 4096;
 
 function linear32Into(y: Float32Array, x: Float32Array, w: Matrix, tokens: number): void {
-  const table = tableOf(w.dtype);
   const whole = w.rows - (w.rows % TILE);
-  if (table && tokens < 4) {
-    // For so few tokens a widened copy does not pay: look the values up where they are multiplied.
-    for (let n = 0; n < whole; n += TILE) {
-      for (let t = 0; t < tokens; t++) {
-        lookUpTileInto(y, t * w.rows + n, x, t * w.columns, w.bits as Uint16Array, table, n * w.columns, w.columns);
-      }
-    }
-  } else {
-    panelsInto(y, x, w, tokens, whole);
-  }
+  if (tokens < TILE && w.dtype !== 'F64') fewTokensInto(y, x, w, tokens, whole);
+  else manyTokensInto(y, x, w, tokens, whole);
   const row = new Float32Array(w.columns);
   for (let n = whole; n < w.rows; n++) {
     widenInto(row, w, n * w.columns, w.columns);
@@ -68,30 +59,44 @@ function linear32Into(y: Float32Array, x: Float32Array, w: Matrix, tokens: numbe
   }
 }
 
-/** The first rows of W, a panel at a time, widened where they are not stored as float32. */
-function panelsInto(y: Float32Array, x: Float32Array, w: Matrix, tokens: number, rows: number): void {
-  const stored = w.dtype === 'F32' ? (w.bits as Float32Array) : null;
-  const height = stored ? rows : TILE * Math.ceil(PANEL_VALUES / (TILE * w.columns));
-  const panel = stored ?? new Float32Array(height * w.columns);
-  for (let n = 0; n < rows; n += height) {
-    const count = Math.min(height, rows - n);
-    if (!stored) widenInto(panel, w, n * w.columns, count * w.columns);
-    for (let r = 0; r < count; r += TILE) tilesInto(y, n + r, w.rows, x, tokens, panel, r * w.columns, w.columns);
+/** The first rows of W, as they are stored: for so few tokens a widened copy does not pay. */
+function fewTokensInto(y: Float32Array, x: Float32Array, w: Matrix, tokens: number, rows: number): void {
+  const table = tableOf(w.dtype);
+  for (let n = 0; n < rows; n += TILE) {
+    for (let t = 0; t < tokens; t++) {
+      const [to, xFrom, from] = [t * w.rows + n, t * w.columns, n * w.columns];
+      if (table) lookUpTileInto(y, to, x, xFrom, w.bits as Uint16Array, table, from, w.columns);
+      else tile4x1Into(y, to, x, xFrom, w.bits as Float32Array, from, w.columns);
+    }
   }
 }
 
-/** y[:, n .. n + 4] for four rows of W, which start at p[pFrom]. */
-function tilesInto(
-  y: Float32Array,
-  n: number,
-  outputs: number,
-  x: Float32Array,
-  tokens: number,
-  p: Float32Array,
-  pFrom: number,
-  inputs: number,
-): void {
-  let t = 0;
-  for (; t + 4 <= tokens; t += 4) tile4x4Into(y, t * outputs + n, outputs, x, t * inputs, p, pFrom, inputs);
-  for (; t < tokens; t++) tile4x1Into(y, t * outputs + n, x, t * inputs, p, pFrom, inputs);
+/**
+ * The first rows of W, a panel at a time. Panel and tokens are widened to float64 arrays of the same float32 values, which
+ * spares the tiles the conversion at every use; tokens are padded to whole tiles with zeros. (F64 weights come here always,
+ * to be rounded.)
+ */
+function manyTokensInto(y: Float32Array, x: Float32Array, w: Matrix, tokens: number, rows: number): void {
+  const padded = TILE * Math.ceil(tokens / TILE);
+  const wide = new Float64Array(padded * w.columns);
+  wide.set(x);
+  const out = padded === tokens ? y : new Float32Array(padded * w.rows);
+  const height = TILE * Math.ceil(PANEL_VALUES / (TILE * w.columns));
+  const panel = new Float64Array(height * w.columns);
+  for (let n = 0; n < rows; n += height) {
+    const count = Math.min(height, rows - n);
+    widenRoundedInto(panel, w, n * w.columns, count * w.columns);
+    for (let r = 0; r < count; r += TILE) {
+      for (let t = 0; t < padded; t += TILE) {
+        tile4x4Into(out, t * w.rows + n + r, w.rows, wide, t * w.columns, panel, r * w.columns, w.columns);
+      }
+    }
+  }
+  if (out !== y) y.set(out.subarray(0, y.length));
+}
+
+/** Widens to float64; weights that are stored wider than float32 are rounded to it first. */
+function widenRoundedInto(panel: Float64Array, w: Matrix, from: number, count: number): void {
+  widenInto(panel, w, from, count);
+  if (w.dtype === 'F64') for (let i = 0; i < count; i++) panel[i] = Math.fround(panel[i]!);
 }

@@ -97,9 +97,9 @@ export function tile4x4Into(
   y: Float32Array,
   to: number,
   outputs: number,
-  x: Float32Array,
+  x: Float64Array,
   xFrom: number,
-  p: Float32Array,
+  p: Float64Array,
   pFrom: number,
   inputs: number,
 ): void {

@@ -17,7 +17,7 @@ function matrix(dtype: FloatDtype, rows: number, columns: number): Matrix {
   const words = new Uint32Array(values.buffer);
   const bits = {
     F32: () => values,
-    F64: () => Float64Array.from(values),
+    F64: () => Float64Array.from(values, (value) => value * (1 + 2 ** -30)), // wider than float32
     BF16: () => Uint16Array.from(words, (word) => word >>> 16),
     F16: () => Uint16Array.from(words, (word) => (word >>> 16) & 0xbbff), // exponents of finite numbers
   }[dtype]();

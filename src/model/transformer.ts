@@ -11,7 +11,7 @@ import { add } from '../math/elementwise.js';
 import { linear } from '../math/linear.js';
 import { type Rope, type Rotation, rotationAt } from '../math/rope.js';
 import { flat, type Precision, rowsOf, type Tensor, zerosLike } from '../tensor/tensor.js';
-import { embed } from './embedding.js';
+import { embed, expectIds } from './embedding.js';
 import { feedForward } from './feed-forward.js';
 import type { Model } from './load.js';
 import { normalise } from './norm.js';
@@ -42,12 +42,19 @@ export async function forward(
   options: ForwardOptions = {},
 ): Promise<Tensor> {
   const parts = partsOf(sequences);
+  const ids = sequences.flatMap((sequence) => sequence.ids);
+  expectIds(ids, model.config.vocabulary);
+  const begun: KvCache[] = []; // by this pass, and so this pass's to end
   try {
-    const logits = await pass(model, sequences, parts, options);
-    for (const { cache } of parts) cache.commit();
+    for (const { cache, positions } of parts) {
+      cache.begin(positions);
+      begun.push(cache);
+    }
+    const logits = await pass(model, ids, parts, options);
+    for (const cache of begun) cache.commit();
     return logits;
   } catch (error) {
-    for (const { cache } of parts) cache.abort();
+    for (const cache of begun) cache.abort();
     throw error;
   }
 }
@@ -55,14 +62,12 @@ export async function forward(
 /** The pass itself: it writes to the caches, and commits nothing. */
 async function pass(
   { config, weights, components, options: { precision } }: Model,
-  sequences: readonly Sequence[],
+  ids: readonly number[],
   parts: readonly SequencePart[],
   { logits, counter = { computed: 0, reused: 0 }, pause }: ForwardOptions,
 ): Promise<Tensor> {
-  const ids = sequences.flatMap((sequence) => sequence.ids);
   const rotationOf = rotations(parts, precision);
   let x_TD = embed(ids, weights.embedding, precision);
-  for (const { cache, positions } of parts) cache.begin(positions);
 
   for (const [i, layer] of config.layers.entries()) {
     const own = weights.layers[i]!;

@@ -108,6 +108,16 @@ describe('a pass that fails', () => {
     expect(cache.bytes()).toEqual({ used: 0, allocated: 0 });
   });
 
+  it('because another pass is under way on its cache leaves that one alone', async () => {
+    const model = loadModel(fixture(NAMES[0]!));
+    const cache = model.components.newCache();
+    const pause = () => new Promise<void>((resolve) => setImmediate(resolve));
+    const first = forward(model, [{ ids: [1, 2, 3], cache }], { logits: 'all', pause });
+    await expect(forward(model, [{ ids: [4, 5], cache }])).rejects.toThrow('A pass is under way on this cache');
+    expect(flat(await first)).toEqual(await plain(NAMES[0]!, [1, 2, 3]));
+    expect(cache.next).toBe(3);
+  });
+
   it('because the second cache has no room gives back what the first began', async () => {
     const model = loadModel(fixture(NAMES[0]!));
     const [first, second] = [model.components.newCache(), model.components.newCache()];

@@ -121,9 +121,9 @@ async function promptText(argument: string | undefined, { promptFile }: Flags): 
 }
 
 interface Result {
-  text: string;
+  readonly text: string;
   readonly newIds: number[];
-  finish: 'length' | 'eos' | 'stop';
+  readonly finish: 'length' | 'eos' | 'stop';
   readonly logprobs: number[] | undefined;
   readonly counter: { computed: number; reused: number };
   readonly layers: number;

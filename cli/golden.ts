@@ -43,7 +43,8 @@ export function goldenCommand(): Command {
     if (prompts.length !== 1)
       throw new UsageError(`Expected one of --prompt, --ids and --ids-file, got ${prompts.length || 'none'}.`);
     const { model, tokenizer } = load(folder, flags);
-    const ids = flags.ids ?? (flags.idsFile ? readIds(flags.idsFile) : encodePrompt(flags.prompt!, tokenizer, folder));
+    const given = flags.ids ?? (flags.idsFile === undefined ? undefined : readIds(flags.idsFile));
+    const ids = given ?? encodePrompt(flags.prompt!, tokenizer, folder);
     const { steps, prefillChunk, out } = flags;
     if (existsSync(out) && model.files.some((file) => realpathSync(file) === realpathSync(out))) {
       throw new UsageError(`--out: ${out} is a file of the checkpoint itself; give another one.`);

@@ -50,7 +50,10 @@ export function tile4x1Into(
   y[to + 3] = y3;
 }
 
-/** The same for 16-bit weights, each looked up in the table of its dtype's values. */
+/**
+ * The same for 16-bit weights, each looked up in the table of its dtype's values. Written out again, and not handed a way of
+ * reading: an innermost loop that meets several kinds of array is compiled well for none.
+ */
 export function lookUpTileInto(
   y: Float32Array,
   to: number,

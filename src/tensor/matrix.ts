@@ -35,7 +35,7 @@ function lookUpInto(target: Floats, table: Float32Array, words: Uint16Array, fro
   for (; i < count; i++) target[i] = table[words[from + i]!]!;
 }
 
-/** The first words as 32-bit pairs, where alignment and byte order allow: two words a load nearly halve the time. */
+/** The first words as 32-bit pairs, where alignment and byte order allow: one load serves two words. */
 function pairsOf(words: Uint16Array, from: number, count: number): Int32Array {
   const start = words.byteOffset + 2 * from;
   const readable = start % 4 === 0 && LITTLE_ENDIAN;

@@ -62,6 +62,7 @@ describe('touchstone', () => {
     [['golden', fixture(NO_TOKENIZER), '--out', 'x'], 2, 'Expected one of --prompt, --ids and --ids-file, got none'],
     [['generate', 'x', '-n', '600'], 1, "exceed the model's context of 512; ask for at most 510 new tokens"],
     [['generate', 'x', '--model', '/nowhere'], 1, '/nowhere: expected a checkpoint folder'],
+    [['golden', fixture(NO_TOKENIZER), '--ids-file', '', '--out', 'x'], 1, ': cannot be read (ENOENT)'],
     [['generate', '--prompt-file', '/nowhere'], 1, '/nowhere: cannot be read (ENOENT)'],
     [
       ['golden', fixture(NO_TOKENIZER), '--ids', '1', '--out', fixture(`${NO_TOKENIZER}/model.safetensors`)],

@@ -35,7 +35,6 @@ export const inertKeys = {
     'architectures',
     'attention_dropout',
     'attn_implementation',
-    'auto_map',
     'dtype',
     'finetuning_task',
     'initializer_range',

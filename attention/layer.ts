@@ -1,8 +1,10 @@
 /** One attention layer of one forward pass: where the four concerns (strategy, visibility, cache, kernel) meet. */
-import type { Rotation } from '../src/math/rope.js';
+import { type Rotation, rotateInPlace } from '../src/math/rope.js';
 import { rowsOf, type Tensor, zerosLike } from '../src/tensor/tensor.js';
 import type { KvCache } from './cache/cache.js';
-import type { AttentionKernel } from './kernel/kernel.js';
+import type { AttentionCall, AttentionKernel } from './kernel/kernel.js';
+import { Scratch } from './kernel/scratch.js';
+import { rotatedBlocks, runsOf, type SlotRotations, slotsOf } from './slots.js';
 import type { AttentionStrategy } from './strategy/strategy.js';
 import type { CacheBlock, StreamRows } from './streams.js';
 import type { Visibility } from './visibility/visibility.js';
@@ -16,10 +18,14 @@ export interface SequencePart {
   readonly positions: Int32Array;
 }
 
-/** Counts what attention layers really do: stored rows (one a token and layer) that were computed, and found stored. */
-export interface RowCounter {
-  computed: number;
-  reused: number;
+/** Counts what attention layers really do. */
+export class AttentionCounter {
+  /** Stored rows, one a token and layer, that were computed. */
+  computed = 0;
+  /** Rows that were found stored. */
+  reused = 0;
+  /** What kernels took beside their inputs and outputs. */
+  readonly scratch = new Scratch();
 }
 
 export interface AttentionLayer {
@@ -27,35 +33,63 @@ export interface AttentionLayer {
   readonly strategy: AttentionStrategy;
   readonly visibility: Visibility;
   readonly kernel: AttentionKernel;
+  /** Set where tokens are rotated to their slots in the cache; null: to their absolute positions. */
+  readonly slots: SlotRotations | null;
 }
 
-/** x [T, D] -> [T, D]: projects all tokens together, then lets each sequence's queries meet its own cache. */
+/**
+ * x [T, D] -> [T, D]: projects all tokens together, then lets each sequence's queries meet its own cache.
+ * @param rotation of the tokens' absolute positions; null in layers without rope
+ */
 export async function attend(
   x_TD: Tensor,
-  { index, strategy, visibility, kernel }: AttentionLayer,
+  layer: AttentionLayer,
   rotation: Rotation | null,
   parts: readonly SequencePart[],
-  counter: RowCounter,
+  counter: AttentionCounter,
 ): Promise<Tensor> {
-  const { q_THK, rows } = strategy.project(x_TD, rotation);
+  const { index, strategy, slots, kernel } = layer;
+  const { q_THK, rows } = strategy.project(x_TD);
+  if (rotation && !slots) rotateAllInPlace(q_THK, rows, strategy, rotation);
   const out_THV = zerosLike(x_TD, [x_TD.shape[0]!, strategy.queryHeads, valueDim(strategy)]);
-  const calls = parts.map(({ cache, from, to, positions }) => {
+  const calls = parts.flatMap(({ cache, from, to, positions }) => {
     cache.write(index, slice(rows, from, to));
     const blocks = cache.blocks(index);
     countInto(counter, blocks, to - from);
-    return {
-      q_THK: rowsOf(q_THK, from, to),
-      positions,
-      blocks,
-      keyStreams: strategy.keyStreams,
-      valueStream: strategy.valueStream,
-      scale: strategy.scale,
-      visibility,
-      out_THV: rowsOf(out_THV, from, to),
-    };
+    const part = { q_THK: rowsOf(q_THK, from, to), out_THV: rowsOf(out_THV, from, to), positions, blocks };
+    return slots ? callsBySlot(layer, part, slots) : [callOf(layer, part)];
   });
-  await kernel.attend(calls);
+  await kernel.attend(calls, counter.scratch);
   return strategy.output(out_THV);
+}
+
+type Part = Pick<AttentionCall, 'q_THK' | 'out_THV' | 'positions' | 'blocks'>;
+
+function callOf({ strategy, visibility }: AttentionLayer, part: Part): AttentionCall {
+  const { keyStreams, valueStream, scale, sinkLogits_H } = strategy;
+  return { ...part, keyStreams, valueStream, scale, sinkLogits_H, visibility };
+}
+
+/** One call for each run of queries that see the same slots. */
+function callsBySlot(layer: AttentionLayer, part: Part, slots: SlotRotations): AttentionCall[] {
+  const { strategy, visibility } = layer;
+  const rotationOf = (of: Int32Array) => slots.at(of);
+  return runsOf(part.positions, visibility).map(({ from, to, shift }) => {
+    const view = { sinks: visibility.sinks, shift };
+    const positions = part.positions.subarray(from, to);
+    const q_THK = rowsOf(part.q_THK, from, to);
+    rotateInPlace(q_THK, rotationOf(slotsOf(positions, view.sinks, shift)), strategy.queryRopeFrom);
+    const blocks = rotatedBlocks(part.blocks, strategy.streams, view, rotationOf);
+    return callOf(layer, { q_THK, out_THV: rowsOf(part.out_THV, from, to), positions, blocks });
+  });
+}
+
+/** Queries and the streams that carry positions, before they are stored. */
+function rotateAllInPlace(q_THK: Tensor, rows: StreamRows, strategy: AttentionStrategy, rotation: Rotation): void {
+  rotateInPlace(q_THK, rotation, strategy.queryRopeFrom);
+  for (const { name, ropeFrom } of strategy.streams) {
+    if (ropeFrom !== null) rotateInPlace(rows[name]!, rotation, ropeFrom);
+  }
 }
 
 function valueDim({ streams, valueStream }: AttentionStrategy): number {
@@ -66,7 +100,7 @@ function slice(rows: StreamRows, from: number, to: number): StreamRows {
   return Object.fromEntries(Object.entries(rows).map(([name, all]) => [name, rowsOf(all, from, to)]));
 }
 
-function countInto(counter: RowCounter, blocks: readonly CacheBlock[], fresh: number): void {
+function countInto(counter: AttentionCounter, blocks: readonly CacheBlock[], fresh: number): void {
   const stored = blocks.reduce((sum, { positions }) => sum + positions.length, 0);
   counter.computed += fresh;
   counter.reused += stored - fresh;

@@ -6,6 +6,8 @@ export interface StreamSchema {
   readonly name: string;
   readonly heads: number;
   readonly dim: number;
+  /** Where in a row the values that rope rotates begin; null if it rotates none. */
+  readonly ropeFrom: number | null;
 }
 
 /** New rows of each stream, by name: [T, heads, dim]. */
@@ -17,4 +19,25 @@ export interface CacheBlock {
   readonly positions: Int32Array;
   /** The rows of a stream [S, heads, dim] in the working precision: a view where they are stored so, else widened. */
   read(stream: string): Tensor;
+}
+
+/** Which rows of the past a layer may still ask for: what its visibility rule says of itself, without the rule. */
+export interface Retention {
+  /** Rows of positions below this one are always needed. */
+  readonly sinks: number;
+  /** The most other rows that one query needs, its own counted; Infinity: all. */
+  readonly span: number;
+  /** The oldest position, sinks aside, that this query needs. */
+  oldest(query: number): number;
+}
+
+/** What a cache is told of one layer. */
+export interface LayerSchema {
+  readonly streams: readonly StreamSchema[];
+  readonly retention: Retention;
+}
+
+/** Consecutive positions: from, from + 1, ... */
+export function consecutive(from: number, count: number): Int32Array {
+  return Int32Array.from({ length: count }, (_, i) => from + i);
 }

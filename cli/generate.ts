@@ -1,4 +1,5 @@
 import type { Command } from 'commander';
+import { AttentionCounter } from '../attention/layer.js';
 import { eosIdsOf } from '../src/checkpoint/folder.js';
 import { TouchstoneError, UsageError } from '../src/errors.js';
 import { generate } from '../src/generate/generate.js';
@@ -140,7 +141,7 @@ async function produce(
 ): Promise<Result> {
   const newIds: number[] = [];
   const logprobs: number[] | undefined = flags.logprobs && [];
-  const counter = { computed: 0, reused: 0 };
+  const counter = new AttentionCounter();
   const cache = model.components.newCache();
   const eosIds = eosIdsOf(flags.model);
   // Chunks give Ctrl-C its chance; without a cache each would compute all before it again.

@@ -29,7 +29,7 @@ function text({ architecture: of, parameters, dtypes, kvBytesPerToken, unusual }
     ['model width (D)', number(of.width)],
     ['attention', `${of.attention}, ${of.visibility}`],
     ['query heads (H)', number(of.queryHeads)],
-    ['key/value heads (G)', number(of.keyValueHeads)],
+    ...(of.keyValueHeads === null ? [] : [['key/value heads (G)', number(of.keyValueHeads)] as [string, string]]),
     ['head dim (K)', number(of.headDim)],
     ['positions', of.ropeDim === null ? 'none' : `rope over ${of.ropeDim} values`],
     ['feed-forward (F)', `${number(of.feedForwardWidth)}, ${of.feedForward} ${of.activation}`],

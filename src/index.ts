@@ -10,7 +10,7 @@ export type { CacheOptions, KvCache, KvDtype } from '../attention/cache/cache.js
 export { CACHES, type CacheName } from '../attention/cache/index.js';
 export { KERNELS, type KernelName } from '../attention/kernel/index.js';
 export type { AttentionCall, AttentionKernel } from '../attention/kernel/kernel.js';
-export type { AttentionLayer, RowCounter } from '../attention/layer.js';
+export { AttentionCounter, type AttentionLayer } from '../attention/layer.js';
 export { STRATEGIES, type StrategyName } from '../attention/strategy/index.js';
 export type {
   AttentionConfig,

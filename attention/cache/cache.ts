@@ -1,51 +1,77 @@
 import { RequestError } from '../../src/errors.js';
-import type { Precision } from '../../src/tensor/tensor.js';
-import type { CacheBlock, StreamRows, StreamSchema } from '../streams.js';
+import type { Floats, Precision } from '../../src/tensor/tensor.js';
+import type { CacheBlock, LayerSchema, StreamRows } from '../streams.js';
 
 /** The dtype in which a cache stores its rows. */
 export type KvDtype = 'float32' | 'float64';
 
+export const KV_DTYPES = ['float32', 'float64'] as const satisfies readonly KvDtype[];
+
+/** What every cache is told of the model. */
 export interface CacheOptions {
-  /** The streams of each layer, from its strategy. */
-  readonly layers: readonly (readonly StreamSchema[])[];
+  readonly layers: readonly LayerSchema[];
   /** The precision in which blocks are read. */
   readonly precision: Precision;
   readonly dtype: KvDtype;
 }
 
 /**
- * Where the streams of one sequence live, by absolute position. One forward pass is: `begin`, then for each layer `write` and
- * `blocks`, then `commit`. A pass that fails ends with `abort` in its place.
+ * Where the streams of one sequence live, by absolute position. Positions are consecutive, from 0 on. One forward pass is: `begin`, then for
+ * each layer `write` and `blocks`, then `commit`. A pass that fails ends with `abort` in its place, and the cache is as it was.
  */
 export interface KvCache {
   /** The position after the last committed token: the next pass must feed the sequence from here on. */
   readonly next: number;
+  /** The committed tokens [next]. A cache may have forgotten rows of theirs that no later token sees. */
+  readonly ids: Int32Array;
   /** Makes room for tokens at these positions. Throws, and changes nothing, if it cannot hold them. */
-  begin(positions: Int32Array): void;
+  begin(positions: Int32Array, ids: readonly number[]): void;
   /** Stores the rows of the tokens that were begun. */
   write(layer: number, rows: StreamRows): void;
-  /** The stored tokens of a layer, with those just written, in ascending order of position. */
+  /** The stored tokens of a layer, with those just written, in ascending order of position. Valid until the pass ends. */
   blocks(layer: number): readonly CacheBlock[];
   /** Makes the begun tokens part of the cache: once a forward pass. */
   commit(): void;
   /** Gives back what the begun tokens took: the pass has failed. */
   abort(): void;
+  /**
+   * Forgets the tokens at `position` and after it, so that the sequence can go on from there. @returns exactly the positions that were
+   * removed @throws RequestError, and changes nothing, if rows that the token at `position` would see are gone
+   */
+  rollback(position: number): Int32Array;
+  /** Another cache that holds the same tokens; what is fed to one of the two does not change the other. */
+  fork(): KvCache;
+  /**
+   * Lets an empty cache take over rows that another sequence stored for a beginning of these tokens, where the cache shares rows.
+   * @returns how many tokens it holds now: 0 where it shares nothing, or nothing is known
+   */
+  adopt(ids: readonly number[]): number;
+  /** Lets an empty cache hold what `contentsOf` read from another one. @throws RequestError if it would need rows that are not there */
+  restore(contents: CacheContents): void;
+  /** Gives everything back; the cache is empty afterwards. */
+  release(): void;
   /** Bytes that rows occupy, and bytes that are allocated for rows. */
   bytes(): { readonly used: number; readonly allocated: number };
 }
 
-/** What every cache asks of the positions that are begun. @throws RequestError unless they ascend, from `next` on. */
-export function expectAscending(next: number, positions: Int32Array): void {
-  let least = next;
-  for (const position of positions) {
-    if (position < least) {
-      throw new RequestError(`A cache that goes on at position ${least} cannot take a token at ${position}.`);
-    }
-    least = position + 1;
-  }
+/** All that a cache holds, in plain arrays. */
+export interface CacheContents {
+  /** [next] */
+  readonly ids: Int32Array;
+  readonly layers: readonly LayerContents[];
 }
 
-/** Two passes at once on one cache would write into each other's rows. @throws RequestError if one is under way. */
-export function expectIdle(begun: boolean): void {
-  if (begun) throw new RequestError('A pass is under way on this cache; end it with commit or abort first.');
+export interface LayerContents {
+  /** [S], ascending */
+  readonly positions: Int32Array;
+  /** By stream: [S, heads, dim], flat. */
+  readonly rows: ReadonlyMap<string, Floats>;
+}
+
+/** Takes the last `count` tokens away. @returns their positions @throws RequestError, and changes nothing, if there are not so many */
+export function trim(cache: KvCache, count: number): Int32Array {
+  if (!Number.isInteger(count) || count < 0 || count > cache.next) {
+    throw new RequestError(`Cannot take ${count} tokens from a cache that holds ${cache.next}.`);
+  }
+  return cache.rollback(cache.next - count);
 }

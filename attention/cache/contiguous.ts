@@ -1,40 +1,49 @@
-import type { CacheBlock, StreamRows } from '../streams.js';
-import { type CacheOptions, expectAscending, expectIdle, type KvCache } from './cache.js';
+import { RequestError } from '../../src/errors.js';
+import { type CacheBlock, consecutive, type LayerSchema, type StreamRows } from '../streams.js';
+import type { CacheOptions, LayerContents } from './cache.js';
+import { asStreamRows, expectAllRows } from './contents.js';
+import type { LayerStore } from './layered.js';
 import { LayerRows } from './rows.js';
 
 const FIRST_CAPACITY = 64;
 
-/** All rows in one array a stream, in order of position, so one block; the arrays double when they are full. */
-export class ContiguousCache implements KvCache {
+/** All rows in one array a stream, in order of position, so one block. */
+export class ContiguousStore implements LayerStore {
   private length = 0;
   private begun = 0;
-  private capacity = 0;
-  private positions = new Int32Array(0);
-  private readonly layers: readonly LayerRows[];
+  private rows: LayerRows;
+  private readonly schema: LayerSchema;
+  private readonly options: CacheOptions;
+  private readonly preallocated: number | null;
 
-  constructor({ layers, precision, dtype }: CacheOptions) {
-    this.layers = layers.map((streams) => new LayerRows(streams, precision, dtype));
+  /** @param preallocated tokens that are allocated at once, and the most that fit; null: the arrays double when they are full */
+  constructor(schema: LayerSchema, options: CacheOptions, preallocated: number | null) {
+    this.schema = schema;
+    this.options = options;
+    this.preallocated = preallocated;
+    this.rows = new LayerRows(schema.streams, options.precision, options.dtype);
+    if (preallocated !== null) this.rows.resize(preallocated, 0);
   }
 
-  get next(): number {
-    return this.length === 0 ? 0 : this.positions[this.length - 1]! + 1;
+  begin(_next: number, count: number): void {
+    const needed = this.length + count;
+    if (needed > this.rows.capacity) {
+      if (this.preallocated !== null) {
+        throw new RequestError(
+          `The cache was preallocated for ${this.preallocated} tokens, and ${needed} are needed; ask for more, or choose a cache that grows.`,
+        );
+      }
+      this.rows.resize(Math.max(needed, 2 * this.rows.capacity, FIRST_CAPACITY), this.length);
+    }
+    this.begun = count;
   }
 
-  begin(positions: Int32Array): void {
-    const needed = this.length + positions.length;
-    expectIdle(this.begun > 0);
-    expectAscending(this.next, positions);
-    if (needed > this.capacity) this.grow(Math.max(needed, 2 * this.capacity, FIRST_CAPACITY));
-    this.positions.set(positions, this.length);
-    this.begun = positions.length;
+  write(rows: StreamRows): void {
+    this.rows.writeInto(this.length, this.begun, rows);
   }
 
-  write(layer: number, rows: StreamRows): void {
-    this.layers[layer]!.writeInto(this.length, this.begun, rows);
-  }
-
-  blocks(layer: number): readonly CacheBlock[] {
-    return [this.layers[layer]!.block(this.positions.subarray(0, this.length + this.begun))];
+  blocks(): readonly CacheBlock[] {
+    return [this.rows.block(0, consecutive(0, this.length + this.begun))];
   }
 
   commit(): void {
@@ -46,16 +55,33 @@ export class ContiguousCache implements KvCache {
     this.begun = 0;
   }
 
-  bytes(): { used: number; allocated: number } {
-    const token = this.layers.reduce((sum, layer) => sum + layer.tokenBytes, 0);
-    return { used: this.length * token, allocated: this.capacity * token };
+  expectRollback(): void {}
+
+  rollback(position: number): void {
+    this.length = position;
   }
 
-  private grow(capacity: number): void {
-    for (const layer of this.layers) layer.resize(capacity, this.length);
-    const positions = new Int32Array(capacity);
-    positions.set(this.positions.subarray(0, this.length));
-    this.positions = positions;
-    this.capacity = capacity;
+  load(contents: LayerContents, next: number): void {
+    expectAllRows(contents, next);
+    this.begin(0, next);
+    this.write(asStreamRows(contents, this.schema.streams));
+    this.commit();
+  }
+
+  fork(): LayerStore {
+    const copy = new ContiguousStore(this.schema, this.options, this.preallocated);
+    copy.rows = this.rows.copy(this.length);
+    copy.length = this.length;
+    return copy;
+  }
+
+  release(): void {
+    this.length = 0;
+    if (this.preallocated === null) this.rows.resize(0, 0);
+  }
+
+  bytes(): { used: number; allocated: number } {
+    const token = this.rows.tokenBytes;
+    return { used: this.length * token, allocated: this.rows.capacity * token };
   }
 }

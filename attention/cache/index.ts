@@ -1,11 +1,82 @@
+import { UsageError } from '../../src/errors.js';
 import type { CacheOptions, KvCache } from './cache.js';
-import { ContiguousCache } from './contiguous.js';
+import { ContiguousStore } from './contiguous.js';
+import { HashIndex } from './hash-index.js';
+import { LayeredCache } from './layered.js';
 import { NoCache } from './none.js';
+import { PagePool } from './page-pool.js';
+import { PagedCache } from './paged.js';
+import type { PrefixIndex } from './prefix-index.js';
+import { RadixIndex } from './radix-index.js';
+import { RingStore } from './ring.js';
 
-/** Caches that can be chosen by name. */
+/** Sizes that a user may choose. */
+export interface CacheSizes {
+  /** Tokens that the preallocated cache holds. */
+  readonly cacheTokens: number;
+  /** Tokens a page. */
+  readonly pageSize: number;
+  /** The most pages that all sequences together may take; Infinity: no limit. */
+  readonly poolPages: number;
+}
+
+/** Makes caches, one for each sequence, over what they share. */
+export interface CacheSource {
+  newCache(): KvCache;
+  /** Set where sequences share pages. */
+  readonly pool: PagePool | null;
+  /** Set where pages of earlier sequences are found again. */
+  readonly index: PrefixIndex | null;
+}
+
+type Factory = (options: CacheOptions, sizes: CacheSizes) => CacheSource;
+
+/** Caches that can be chosen by name. @throws UsageError, saying why, where a cache has no meaning for the layers. */
 export const CACHES = {
-  none: (options) => new NoCache(options),
-  contiguous: (options) => new ContiguousCache(options),
-} satisfies Record<string, (options: CacheOptions) => KvCache>;
+  none: (options) => alone(() => new NoCache(options)),
+  contiguous: (options) => alone(() => contiguous(options, null)),
+  preallocated: (options, { cacheTokens }) => alone(() => contiguous(options, cacheTokens)),
+  ring: (options) => {
+    expectWindow(options);
+    return alone(() => new LayeredCache(options.layers.map((layer) => ringOrContiguous(layer, options))));
+  },
+  paged: (options, sizes) => paged(options, sizes, () => null),
+  prefix: (options, sizes) => paged(options, sizes, (pool) => new HashIndex(pool)),
+  radix: (options, sizes) => paged(options, sizes, (pool) => new RadixIndex(pool)),
+} satisfies Record<string, Factory>;
 
 export type CacheName = keyof typeof CACHES;
+
+function alone(newCache: () => KvCache): CacheSource {
+  return { newCache, pool: null, index: null };
+}
+
+function contiguous(options: CacheOptions, preallocated: number | null): KvCache {
+  return new LayeredCache(options.layers.map((layer) => new ContiguousStore(layer, options, preallocated)));
+}
+
+/** Layers that see everything keep everything: a model may have both kinds. */
+function ringOrContiguous(layer: CacheOptions['layers'][number], options: CacheOptions) {
+  return Number.isFinite(layer.retention.span)
+    ? new RingStore(layer, options)
+    : new ContiguousStore(layer, options, null);
+}
+
+function expectWindow({ layers }: CacheOptions): void {
+  if (layers.some(({ retention }) => Number.isFinite(retention.span))) return;
+  throw new UsageError(
+    'Cache ring: it keeps what a window still sees, and here every layer sees all tokens; ' +
+      'choose a visibility with a window (sliding, chunked, sinks), or another cache.',
+  );
+}
+
+function paged(
+  options: CacheOptions,
+  { pageSize, poolPages }: CacheSizes,
+  indexOf: (pool: PagePool) => PrefixIndex | null,
+): CacheSource {
+  const pool = new PagePool(options, pageSize, poolPages);
+  const index = indexOf(pool);
+  pool.lender = index;
+  return { newCache: () => new PagedCache(options.layers, pool, index), pool, index };
+}

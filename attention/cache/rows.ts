@@ -11,10 +11,10 @@ import {
 import type { CacheBlock, StreamRows, StreamSchema } from '../streams.js';
 import type { KvDtype } from './cache.js';
 
-/** Growing storage for the rows of one layer: each stream in one array [capacity, heads, dim]. */
+/** Storage for rows of one layer: slots 0, 1, ... of each stream in one array [capacity, heads, dim]. */
 export class LayerRows {
+  capacity = 0;
   private readonly stored = new Map<string, Floats>();
-
   private readonly streams: readonly StreamSchema[];
   private readonly precision: Precision;
   private readonly dtype: KvDtype;
@@ -28,43 +28,69 @@ export class LayerRows {
 
   /** Bytes of one token's rows. */
   get tokenBytes(): number {
-    const values = this.streams.reduce((sum, { heads, dim }) => sum + heads * dim, 0);
-    return values * (this.dtype === 'float64' ? 8 : 4);
+    return tokenBytes(this.streams, this.dtype);
   }
 
-  /** Holds at least `capacity` tokens from now on; the first `keep` are kept. */
+  /** Holds `capacity` slots from now on; the first `keep` are kept. */
   resize(capacity: number, keep: number): void {
     for (const { name, heads, dim } of this.streams) {
       const larger = floats(this.dtype, capacity * heads * dim);
       larger.set(this.stored.get(name)!.subarray(0, keep * heads * dim));
       this.stored.set(name, larger);
     }
+    this.capacity = capacity;
   }
 
-  /** Stores `count` rows of every stream from row `from` on. */
-  writeInto(from: number, count: number, rows: StreamRows): void {
+  /** Stores `count` rows of every stream from slot `to` on: those of `rows` from its row `from` on. */
+  writeInto(to: number, count: number, rows: StreamRows, from = 0): void {
     for (const { name, heads, dim } of this.streams) {
       const given = rows[name];
       if (!given)
         throw new ShapeError(`The cache stores a stream '${name}' for each token, and the strategy gave none.`);
-      expectShape(given, name, { T: count, G: heads, K: dim });
-      this.stored.get(name)!.set(flat(given), from * heads * dim);
+      expectShape(given, name, { T: given.shape[0]!, G: heads, K: dim });
+      if (given.shape[0]! < from + count) {
+        throw new ShapeError(`${name}: expected rows of ${from + count} tokens, got ${given.shape[0]}.`);
+      }
+      const [size, data] = [heads * dim, flat(given)];
+      this.stored.get(name)!.set(data.subarray(from * size, (from + count) * size), to * size);
     }
   }
 
-  /** The first rows as one block. */
-  block(positions: Int32Array): CacheBlock {
-    return { positions, read: (stream) => this.read(stream, positions.length) };
+  /** Copies `count` slots of another store, bit for bit. */
+  copyFrom(other: LayerRows, from: number, to: number, count: number): void {
+    for (const { name, heads, dim } of this.streams) {
+      const [size, source] = [heads * dim, other.stored.get(name)!];
+      this.stored.get(name)!.set(source.subarray(from * size, (from + count) * size), to * size);
+    }
   }
 
-  private read(stream: string, count: number): Tensor {
+  /** A store of its own with the same first `keep` slots. */
+  copy(keep: number): LayerRows {
+    const copy = new LayerRows(this.streams, this.precision, this.dtype);
+    copy.resize(this.capacity, 0);
+    copy.copyFrom(this, 0, 0, keep);
+    return copy;
+  }
+
+  /** The slots from `from` on as one block, at these positions. */
+  block(from: number, positions: Int32Array): CacheBlock {
+    return { positions, read: (stream) => this.read(stream, from, positions.length) };
+  }
+
+  private read(stream: string, from: number, count: number): Tensor {
     const schema = this.streams.find(({ name }) => name === stream);
     if (!schema)
       throw new ShapeError(`The cache holds no stream '${stream}', only ${[...this.stored.keys()].join(', ')}.`);
     const { heads, dim } = schema;
-    const rows = this.stored.get(stream)!.subarray(0, count * heads * dim);
+    const rows = this.stored.get(stream)!.subarray(from * heads * dim, (from + count) * heads * dim);
     return tensor(this.dtype === this.precision ? rows : widened(rows, this.precision), [count, heads, dim]);
   }
+}
+
+/** Bytes that one token's rows take in a layer of these streams. */
+export function tokenBytes(streams: readonly StreamSchema[], dtype: KvDtype): number {
+  const values = streams.reduce((sum, { heads, dim }) => sum + heads * dim, 0);
+  return values * (dtype === 'float64' ? 8 : 4);
 }
 
 function widened(rows: Floats, precision: Precision): Floats {

@@ -1,6 +1,7 @@
-import type { Tensor } from '../../src/tensor/tensor.js';
+import type { Floats, Tensor } from '../../src/tensor/tensor.js';
 import type { CacheBlock } from '../streams.js';
 import type { Visibility } from '../visibility/visibility.js';
+import type { Scratch } from './scratch.js';
 
 /**
  * One sequence's attention in one layer: out = softmax(scale q k^T) v over the visible rows of a list of blocks.
@@ -17,6 +18,8 @@ export interface AttentionCall {
   readonly valueStream: string;
   readonly scale: number;
   readonly visibility: Visibility;
+  /** One more logit for each query head in its softmax, which weighs nothing [H]; null: none. */
+  readonly sinkLogits_H: Floats | null;
   /** Where the result goes. */
   readonly out_THV: Tensor;
 }
@@ -24,5 +27,10 @@ export interface AttentionCall {
 /** A way of computing attention calls. It takes all sequences of a pass at once, and may be asynchronous (a GPU is). */
 export interface AttentionKernel {
   readonly name: string;
-  attend(calls: readonly AttentionCall[]): void | Promise<void>;
+  /**
+   * How far its results may lie from the reference kernel's: |difference| <= `bound(keys)` x unit roundoff x the largest |value|, where
+   * `keys` is the number of visible keys and the unit roundoff is 2^-24 in float32, 2^-53 in float64. 0: not at all.
+   */
+  bound(keys: number): number;
+  attend(calls: readonly AttentionCall[], scratch?: Scratch): void | Promise<void>;
 }

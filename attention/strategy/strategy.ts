@@ -1,10 +1,13 @@
 import type { Linear } from '../../src/math/linear.js';
-import type { Rope, Rotation } from '../../src/math/rope.js';
-import type { Tensor } from '../../src/tensor/tensor.js';
+import type { Rope } from '../../src/math/rope.js';
+import type { Floats, Tensor } from '../../src/tensor/tensor.js';
 import type { StreamRows, StreamSchema } from '../streams.js';
 
 /** The shape of one layer's attention, from the config. */
-export interface AttentionConfig {
+export type AttentionConfig = GroupedConfig | LatentConfig;
+
+/** Query heads that share key/value heads: MHA, MQA and all between. */
+export interface GroupedConfig {
   readonly kind: 'grouped';
   /** H */
   readonly queryHeads: number;
@@ -17,17 +20,65 @@ export interface AttentionConfig {
   readonly rope: Rope | null;
 }
 
-/** The projections of one layer's attention: query [H K, D], key and value [G K, D], output [D, H K]. */
-export interface AttentionWeights {
+/** Keys and values that come from one latent a token (DeepSeek-AI 2024, "DeepSeek-V2", section 2.1). */
+export interface LatentConfig {
+  readonly kind: 'latent';
+  /** H */
+  readonly queryHeads: number;
+  /** Q, the rank of the queries' own latent; null: they come straight from the input. */
+  readonly queryRank: number | null;
+  /** C, the latent's rank. */
+  readonly latentRank: number;
+  /** The part of a key dim that comes from the latent and carries no position. */
+  readonly nopeDim: number;
+  /** R, the part of a key dim that carries the position; all heads share its key. */
+  readonly ropeDim: number;
+  /** V */
+  readonly valueDim: number;
+  readonly scale: number;
+  readonly rope: Rope;
+  /** Of the norms on the latents. */
+  readonly normEps: number;
+}
+
+export type AttentionWeights = GroupedWeights | LatentWeights;
+
+/** query [H K, D], key and value [G K, D], output [D, H K] */
+export interface GroupedWeights {
+  readonly kind: 'grouped';
   readonly query: Linear;
   readonly key: Linear;
   readonly value: Linear;
   readonly output: Linear;
+  /** A learned logit for each query head that takes its part of the softmax and weighs nothing [H]; null: none. */
+  readonly sinks: Floats | null;
+}
+
+export interface LatentWeights {
+  readonly kind: 'latent';
+  /** [H (nope + R), D], or through a latent of its own. */
+  readonly query: Linear | LatentQueryWeights;
+  /** [C + R, D]: the latent, then the rope key. */
+  readonly compress: Linear;
+  /** [C] */
+  readonly latentNorm: Floats;
+  /** [H (nope + V), C]: for each head its key rows, then its value rows. */
+  readonly expand: Linear;
+  /** [D, H V] */
+  readonly output: Linear;
+}
+
+/** down [Q, D], norm [Q], up [H (nope + R), Q] */
+export interface LatentQueryWeights {
+  readonly down: Linear;
+  readonly norm: Floats;
+  readonly up: Linear;
 }
 
 /**
  * How queries meet the stored streams, for one layer. It says what is stored for each token, makes those rows and the queries
- * from the layer's input, and turns what was attended to into the layer's output. It knows nothing of where rows are stored.
+ * from the layer's input, and turns what was attended to into the layer's output. It knows nothing of where rows are stored, nor
+ * at which position they are rotated: it says which of their values are (`ropeFrom`).
  */
 export interface AttentionStrategy {
   readonly name: string;
@@ -37,11 +88,15 @@ export interface AttentionStrategy {
   readonly valueStream: string;
   readonly scale: number;
   readonly queryHeads: number;
-  /** x [T, D] -> queries [T, H, K] and the rows to store. `rotation` is null in layers without rope. */
-  project(x_TD: Tensor, rotation: Rotation | null): { readonly q_THK: Tensor; readonly rows: StreamRows };
+  /** Where in a query head the values that rope rotates begin. */
+  readonly queryRopeFrom: number;
+  /** [H]; null: none. */
+  readonly sinkLogits_H: Floats | null;
+  /** x [T, D] -> queries [T, H, K] and the rows to store, neither rotated yet. */
+  project(x_TD: Tensor): { readonly q_THK: Tensor; readonly rows: StreamRows };
   /** [T, H, V] -> [T, D] */
   output(attended_THV: Tensor): Tensor;
 }
 
-/** Builds a strategy for one layer. */
+/** Builds a strategy for one layer. @throws UsageError, saying why, for a layer of a shape that the strategy has no meaning for. */
 export type StrategyBuilder = (config: AttentionConfig, weights: AttentionWeights) => AttentionStrategy;

@@ -4,4 +4,7 @@ import type { Visibility } from './visibility.js';
 export const causal: Visibility = {
   name: 'causal',
   sees: (query, key) => key <= query,
+  sinks: 0,
+  oldest: () => 0,
+  span: Number.POSITIVE_INFINITY,
 };

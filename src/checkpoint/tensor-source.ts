@@ -63,9 +63,9 @@ export class TensorSource {
     return { name, dtype: floatDtype(entry, file.path), bits: view(entry, file.read(name)) };
   }
 
-  /** Marks tensors that are known to carry nothing (buffers that old files saved) as read. */
-  ignore(pattern: RegExp): void {
-    for (const name of this.places.keys()) if (pattern.test(name)) this.taken.add(name);
+  /** Marks tensors as read that no logit needs: buffers that old files saved, layers of another purpose. */
+  ignore(matches: (name: string) => boolean): void {
+    for (const name of this.places.keys()) if (matches(name)) this.taken.add(name);
   }
 
   /** @throws CheckpointError if a tensor was not taken. */

@@ -1,7 +1,7 @@
 /** The generation loop: feed what the cache does not hold, choose a token, go on. */
 
 import type { KvCache } from '../../attention/cache/cache.js';
-import type { RowCounter } from '../../attention/layer.js';
+import type { AttentionCounter } from '../../attention/layer.js';
 import { RequestError, UsageError } from '../errors.js';
 import { expectIds } from '../model/embedding.js';
 import type { Model } from '../model/load.js';
@@ -15,7 +15,7 @@ export interface GenerateOptions extends SamplerOptions {
   readonly eosIds?: readonly number[];
   /** Feed the prompt this many tokens at a time; the logits are the same to the bit. All at once by default. */
   readonly prefillChunk?: number | undefined;
-  readonly counter?: RowCounter;
+  readonly counter?: AttentionCounter;
   /** Awaited after each layer (`ForwardOptions`). */
   readonly pause?: () => Promise<void>;
 }
@@ -64,7 +64,7 @@ export interface FeedOptions {
   readonly from: number;
   readonly chunk?: number | undefined;
   readonly logits?: 'last' | 'all';
-  readonly counter?: RowCounter | undefined;
+  readonly counter?: AttentionCounter | undefined;
   readonly pause?: (() => Promise<void>) | undefined;
 }
 

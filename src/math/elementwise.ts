@@ -19,6 +19,21 @@ function combine(left: Tensor, right: Tensor, operation: (a: number, b: number) 
   return result;
 }
 
+/** Each value within [least, most]. */
+export function clamped(x_TF: Tensor, least: number, most: number): Tensor {
+  return mapped(x_TF, (x) => Math.min(Math.max(x, least), most));
+}
+
+/** x + 1 */
+export function raised(x_TF: Tensor): Tensor {
+  return mapped(x_TF, (x) => x + 1);
+}
+
+/** x sigmoid(alpha x): silu with a gain inside (`GptOssExperts` of transformers). */
+export function sharpened(x_TF: Tensor, alpha: number): Tensor {
+  return mapped(x_TF, (x, round) => x * round(1 / round(1 + round(Math.exp(-round(x * round(alpha)))))));
+}
+
 /** An activation function by its Hugging Face name (`transformers.activations.ACT2FN`). */
 export type Activation = keyof typeof ACTIVATIONS;
 
@@ -36,9 +51,13 @@ export const ACTIVATION_NAMES = Object.keys(ACTIVATIONS) as readonly Activation[
 
 /** x -> activation(x), rounding after every operation inside it. */
 export function activate(x_TF: Tensor, activation: Activation): Tensor {
+  return mapped(x_TF, ACTIVATIONS[activation]);
+}
+
+/** A function of each value, which rounds every operation but its last: storing rounds that one. */
+function mapped(x_TF: Tensor, apply: (x: number, round: Rounding) => number): Tensor {
   const [x, result] = [flat(x_TF), zerosLike(x_TF, x_TF.shape)];
   const round = roundingOf(x);
-  const apply = ACTIVATIONS[activation];
   for (let i = 0; i < x.length; i++) result.data[i] = apply(x[i]!, round);
   return result;
 }

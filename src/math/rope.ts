@@ -7,8 +7,10 @@ import { roundingOf } from './sum.js';
  * what is left of it are frequencies and a factor.
  */
 export interface Rope {
-  /** R: how many of the leading values of a head are rotated, in pairs (i, i + R/2): the "half-split" layout. */
+  /** R: how many values of a head are rotated, in pairs. */
   readonly dim: number;
+  /** Which values are a pair: (i, i + R/2), the "half-split" layout, or neighbours (2i, 2i + 1). */
+  readonly pairs: 'half-split' | 'interleaved';
   /** [R/2] radians a position, in float64. */
   readonly frequencies: readonly number[];
   /** Factor on cos and sin (yarn's attention factor; 1 for most). */
@@ -18,6 +20,7 @@ export interface Rope {
 /** cos and sin [T, R/2] of the rotation of each token. */
 export interface Rotation {
   readonly dim: number;
+  readonly pairs: Rope['pairs'];
   readonly cos_TR: Floats;
   readonly sin_TR: Floats;
 }
@@ -34,23 +37,25 @@ export function rotationAt(rope: Rope, positions: Int32Array, precision: Precisi
       sin_TR[t * half + i] = Math.sin(angle) * rope.magnitude;
     }
   });
-  return { dim: rope.dim, cos_TR, sin_TR };
+  return { dim: rope.dim, pairs: rope.pairs, cos_TR, sin_TR };
 }
 
-/** Rotates the first R values of every head of x [T, heads, dim]: (a, b) -> (a cos - b sin, b cos + a sin). */
-export function rotateInPlace(x_THK: Tensor, { dim, cos_TR, sin_TR }: Rotation): void {
+/** Rotates R values of every head of x [T, heads, dim], from `from` on: a pair (a, b) -> (a cos - b sin, b cos + a sin). */
+export function rotateInPlace(x_THK: Tensor, { dim, pairs, cos_TR, sin_TR }: Rotation, from = 0): void {
   const [tokens, heads, headDim] = x_THK.shape as [number, number, number];
   const [x, half] = [flat(x_THK), dim / 2];
-  if (cos_TR.length !== tokens * half || dim > headDim) {
+  if (cos_TR.length !== tokens * half || from + dim > headDim) {
     throw new ShapeError(
       `Cannot rotate ${dim} values of shape [${x_THK.shape.join(', ')}] by ${cos_TR.length / half} angles.`,
     );
   }
   const round = roundingOf(x);
+  const [step, apart] = pairs === 'half-split' ? [1, half] : [2, 1];
   for (let row = 0; row < tokens * heads; row++) {
     const angle = Math.floor(row / heads) * half;
     for (let i = 0; i < half; i++) {
-      const [first, second] = [row * headDim + i, row * headDim + i + half];
+      const first = row * headDim + from + i * step;
+      const second = first + apart;
       const [a, b, cos, sin] = [x[first]!, x[second]!, cos_TR[angle + i]!, sin_TR[angle + i]!];
       x[first] = round(a * cos) - round(b * sin);
       x[second] = round(b * cos) + round(a * sin);

@@ -1,64 +1,114 @@
 /** The choices a run makes, by name -> the parts that each layer's attention is made of. */
 
 import type { KvCache, KvDtype } from '../../attention/cache/cache.js';
-import { CACHES, type CacheName } from '../../attention/cache/index.js';
+import { CACHES, type CacheName, type CacheSizes, type CacheSource } from '../../attention/cache/index.js';
 import { KERNELS, type KernelName } from '../../attention/kernel/index.js';
 import type { AttentionLayer } from '../../attention/layer.js';
+import { type PositionPolicy, SlotRotations } from '../../attention/slots.js';
 import { STRATEGIES, type StrategyName } from '../../attention/strategy/index.js';
-import { VISIBILITIES, type VisibilityName } from '../../attention/visibility/index.js';
+import type { AttentionConfig } from '../../attention/strategy/strategy.js';
+import type { LayerSchema } from '../../attention/streams.js';
+import { type VisibilityConfig, visibilityOf } from '../../attention/visibility/index.js';
+import { UsageError } from '../errors.js';
+import type { Rope } from '../math/rope.js';
 import type { Precision } from '../tensor/tensor.js';
 import type { ModelConfig } from './config.js';
 import type { ModelWeights } from './weights.js';
 
-/** What a user may ask for. `auto` attends in the grouped form, sees what the config says, and stores what is computed. */
-export interface RunOptions {
+/** What a user may ask for. `auto` attends in the grouped or the absorbed form, sees what the config says, and stores what is computed. */
+export interface RunOptions extends CacheSizes {
   readonly attention: StrategyName | 'auto';
-  readonly visibility: VisibilityName | 'auto';
+  /** For all layers; `auto`: each layer's own. */
+  readonly visibility: VisibilityConfig | 'auto';
+  readonly positions: PositionPolicy;
   readonly cache: CacheName;
   readonly kvDtype: KvDtype | 'auto';
   readonly kernel: KernelName;
   readonly precision: Precision;
 }
 
-export const DEFAULT_OPTIONS: RunOptions = {
+/** Without what depends on the model: a preallocated cache holds its context. */
+export const DEFAULT_OPTIONS: Omit<RunOptions, 'cacheTokens'> = {
   attention: 'auto',
   visibility: 'auto',
+  positions: 'absolute',
   cache: 'contiguous',
+  pageSize: 16,
+  poolPages: Number.POSITIVE_INFINITY,
   kvDtype: 'auto',
   kernel: 'reference',
   precision: 'float32',
 };
 
+/** What was chosen, by the names of the parts: no `auto` is left. */
+export type Chosen = Readonly<
+  Record<'attention' | 'visibility' | 'positions' | 'cache' | 'kvDtype' | 'kernel' | 'precision', string>
+>;
+
 export interface Components {
   readonly layers: readonly AttentionLayer[];
+  /** What a cache stores of each layer. */
+  readonly schemas: readonly LayerSchema[];
+  readonly kvDtype: KvDtype;
+  /** Where caches come from, and what they share. */
+  readonly caches: CacheSource;
   /** An empty cache for one sequence. */
   newCache(): KvCache;
-  /** What was chosen, by the names of the parts: no `auto` is left. */
-  readonly chosen: Readonly<Record<'attention' | 'visibility' | 'cache' | 'kvDtype' | 'kernel' | 'precision', string>>;
+  readonly chosen: Chosen;
 }
 
+/** @throws UsageError, saying why, for choices that have no meaning together or for this model. */
 export function componentsOf(config: ModelConfig, weights: ModelWeights, options: RunOptions): Components {
-  const { precision } = options;
-  const strategyOf = STRATEGIES[options.attention === 'auto' ? 'gqa' : options.attention];
+  const { precision, positions } = options;
   const kernel = KERNELS[options.kernel];
-  const layers = config.layers.map((layer, index) => {
-    const rule = options.visibility === 'auto' ? layer.visibility : { kind: options.visibility };
-    const strategy = strategyOf(layer.attention, weights.layers[index]!.attention);
-    return { index, strategy, visibility: VISIBILITIES[rule.kind](), kernel };
+  const slotsOf = slotRotations(positions, precision);
+  const layers = config.layers.map((layer, index): AttentionLayer => {
+    const strategyOf = STRATEGIES[options.attention === 'auto' ? formOf(layer.attention) : options.attention];
+    return {
+      index,
+      strategy: strategyOf(layer.attention, weights.layers[index]!.attention),
+      visibility: visibilityOf(options.visibility === 'auto' ? layer.visibility : options.visibility),
+      kernel,
+      slots: slotsOf(layer.attention.rope),
+    };
   });
-  const dtype = options.kvDtype === 'auto' ? precision : options.kvDtype;
-  const streams = layers.map(({ strategy }) => strategy.streams);
+  const kvDtype = options.kvDtype === 'auto' ? precision : options.kvDtype;
+  const schemas = layers.map(({ strategy, visibility }) => ({ streams: strategy.streams, retention: visibility }));
+  const caches = CACHES[options.cache]({ layers: schemas, precision, dtype: kvDtype }, options);
   const distinct = (names: readonly string[]) => [...new Set(names)].join(', ');
   return {
     layers,
-    newCache: () => CACHES[options.cache]({ layers: streams, precision, dtype }),
+    schemas,
+    kvDtype,
+    caches,
+    newCache: () => caches.newCache(),
     chosen: {
       attention: distinct(layers.map(({ strategy }) => strategy.name)),
       visibility: distinct(layers.map(({ visibility }) => visibility.name)),
+      positions,
       cache: options.cache,
-      kvDtype: dtype,
+      kvDtype,
       kernel: kernel.name,
       precision,
     },
+  };
+}
+
+function formOf({ kind }: AttentionConfig): StrategyName {
+  return kind === 'latent' ? 'mla' : 'gqa';
+}
+
+/** Rotations by slot for the layers that are rotated so, one table for all that share a rope. */
+function slotRotations(positions: PositionPolicy, precision: Precision): (rope: Rope | null) => SlotRotations | null {
+  const made = new Map<Rope, SlotRotations>();
+  return (rope) => {
+    if (positions === 'absolute') return null;
+    if (!rope) {
+      throw new UsageError(
+        'Positions in-cache: this model has layers without rope, whose keys carry no position that could be changed; choose absolute.',
+      );
+    }
+    if (!made.has(rope)) made.set(rope, new SlotRotations(rope, precision));
+    return made.get(rope)!;
   };
 }

@@ -33,14 +33,52 @@ export interface NormConfig {
   readonly eps: number;
 }
 
+export type FeedForwardConfig = GatedConfig | ExpertsConfig;
+
 /** down(activation(gate x) * up x) (Shazeer 2020, "GLU Variants Improve Transformer"). */
-export interface FeedForwardConfig {
+export interface GatedConfig {
   readonly kind: 'gated';
   /** F */
   readonly width: number;
   readonly activation: Activation;
+  /** gpt-oss: gate and up are clamped, up is raised by one, and the gate's sigmoid is sharpened; null: none of it. */
+  readonly clamp: ClampConfig | null;
   readonly bias: boolean;
 }
+
+/** down((clamp(up x) + 1) * g sigmoid(alpha g)) with g = clamp(gate x): the gate from above alone, up from both sides. */
+export interface ClampConfig {
+  readonly limit: number;
+  readonly alpha: number;
+}
+
+/** A router sends each token to a few of many feed-forward layers (Shazeer et al. 2017); all tokens may share one more. */
+export interface ExpertsConfig {
+  readonly kind: 'experts';
+  /** E */
+  readonly count: number;
+  readonly perToken: number;
+  readonly router: RouterConfig;
+  readonly expert: GatedConfig;
+  readonly shared: GatedConfig | null;
+}
+
+export type RouterConfig =
+  /** gpt-oss: the k greatest logits, and their softmax. */
+  | { readonly kind: 'top-k-softmax' }
+  /**
+   * DeepSeek-V3 (DeepSeek-AI 2024, section 2.1.2): experts are chosen by sigmoid + correction, from the groups whose two best add up to
+   * most; they are weighed by sigmoid alone.
+   */
+  | {
+      readonly kind: 'grouped-sigmoid';
+      readonly groups: number;
+      readonly groupsPerToken: number;
+      /** Weights are divided by their sum. */
+      readonly normalise: boolean;
+      /** Factor on the weights. */
+      readonly scale: number;
+    };
 
 /** Freezes an object and all that it holds. */
 export function deepFreeze<Value>(value: Value): Value {

@@ -1,21 +1,21 @@
-import { type Activation, activate, multiply } from '../math/elementwise.js';
+import { activate, clamped, multiply, raised, sharpened } from '../math/elementwise.js';
 import { linear } from '../math/linear.js';
 import type { Tensor } from '../tensor/tensor.js';
-import type { FeedForwardConfig } from './config.js';
-import type { GatedWeights } from './weights.js';
+import type { FeedForwardConfig, GatedConfig } from './config.js';
+import { mixture } from './experts.js';
+import type { FeedForwardWeights, GatedWeights } from './weights.js';
 
 /** The feed-forward layer that the config names: x [T, D] -> [T, D]. */
-export function feedForward(x_TD: Tensor, weights: GatedWeights, config: FeedForwardConfig): Tensor {
-  switch (config.kind) {
-    case 'gated':
-      return gated(x_TD, weights, config.activation);
-    default:
-      return config.kind satisfies never;
-  }
+export function feedForward(x_TD: Tensor, weights: FeedForwardWeights, config: FeedForwardConfig): Tensor {
+  if (config.kind === 'gated' && weights.kind === 'gated') return gated(x_TD, weights, config);
+  if (config.kind === 'experts' && weights.kind === 'experts') return mixture(x_TD, weights, config);
+  throw new Error(`feed-forward: a config of kind ${config.kind} with weights of kind ${weights.kind}`);
 }
 
 /** x [T, D] -> down(activation(gate x) * up x) [T, D] (Shazeer 2020, equation 6). */
-function gated(x_TD: Tensor, { gate, up, down }: GatedWeights, activation: Activation): Tensor {
-  const gate_TF = activate(linear(x_TD, gate), activation);
-  return linear(multiply(gate_TF, linear(x_TD, up)), down);
+export function gated(x_TD: Tensor, { gate, up, down }: GatedWeights, { activation, clamp }: GatedConfig): Tensor {
+  const [gate_TF, up_TF] = [linear(x_TD, gate), linear(x_TD, up)];
+  if (!clamp) return linear(multiply(activate(gate_TF, activation), up_TF), down);
+  const open_TF = sharpened(clamped(gate_TF, Number.NEGATIVE_INFINITY, clamp.limit), clamp.alpha);
+  return linear(multiply(raised(clamped(up_TF, -clamp.limit, clamp.limit)), open_TF), down);
 }

@@ -28,8 +28,8 @@ export interface LoadOptions extends Partial<RunOptions> {
  * @throws CheckpointError naming file and key or tensor if anything is missing, malformed, contradictory or left over.
  */
 export function loadModel(folder: string, { ignoreConfigKeys = [], ...chosen }: LoadOptions = {}): Model {
-  const options = { ...DEFAULT_OPTIONS, ...chosen };
   const { family, config } = loadConfig(folder, ignoreConfigKeys);
+  const options = { ...DEFAULT_OPTIONS, cacheTokens: config.context, ...chosen };
   const source = new TensorSource(folder);
   try {
     const weights = family.bind(config, new WeightReader(source, options.precision));
@@ -44,7 +44,7 @@ export function loadModel(folder: string, { ignoreConfigKeys = [], ...chosen }: 
 export function assemble(
   config: ModelConfig,
   weights: ModelWeights,
-  options: RunOptions = DEFAULT_OPTIONS,
+  options: RunOptions = { ...DEFAULT_OPTIONS, cacheTokens: config.context },
   files: readonly string[] = [],
 ): Model {
   return { files, config, weights, options, components: componentsOf(config, weights, options) };

@@ -5,7 +5,7 @@
  * tensors have, and a token's logits are the same to the bit in all of them.
  */
 import type { KvCache } from '../../attention/cache/cache.js';
-import { attend, type RowCounter, type SequencePart } from '../../attention/layer.js';
+import { AttentionCounter, attend, type SequencePart } from '../../attention/layer.js';
 import { RequestError } from '../errors.js';
 import { add } from '../math/elementwise.js';
 import { linear } from '../math/linear.js';
@@ -25,8 +25,8 @@ export interface Sequence {
 export interface ForwardOptions {
   /** Logits of each sequence's last new token alone (default), or of all new tokens. */
   readonly logits?: 'last' | 'all';
-  /** Is given the number of stored rows that attention computed and reused. */
-  readonly counter?: RowCounter | undefined;
+  /** Is given what attention computed, reused and took. */
+  readonly counter?: AttentionCounter | undefined;
   /** Awaited after each layer: a chance for timers and signals, which computation alone would starve. */
   readonly pause?: (() => Promise<void>) | undefined;
 }
@@ -46,8 +46,8 @@ export async function forward(
   expectIds(ids, model.config.vocabulary);
   const begun: KvCache[] = []; // by this pass, and so this pass's to end
   try {
-    for (const { cache, positions } of parts) {
-      cache.begin(positions);
+    for (const { cache, from, to, positions } of parts) {
+      cache.begin(positions, ids.slice(from, to));
       begun.push(cache);
     }
     const logits = await pass(model, ids, parts, options);
@@ -64,7 +64,7 @@ async function pass(
   { config, weights, components, options: { precision } }: Model,
   ids: readonly number[],
   parts: readonly SequencePart[],
-  { logits, counter = { computed: 0, reused: 0 }, pause }: ForwardOptions,
+  { logits, counter = new AttentionCounter(), pause }: ForwardOptions,
 ): Promise<Tensor> {
   const rotationOf = rotations(parts, precision);
   let x_TD = embed(ids, weights.embedding, precision);

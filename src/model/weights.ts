@@ -21,14 +21,28 @@ export interface LayerWeights {
   readonly attention: AttentionWeights;
   /** [D] */
   readonly feedForwardNorm: Floats;
-  readonly feedForward: GatedWeights;
+  readonly feedForward: FeedForwardWeights;
 }
+
+export type FeedForwardWeights = GatedWeights | ExpertsWeights;
 
 /** gate and up [F, D], down [D, F] */
 export interface GatedWeights {
+  readonly kind: 'gated';
   readonly gate: Linear;
   readonly up: Linear;
   readonly down: Linear;
+}
+
+export interface ExpertsWeights {
+  readonly kind: 'experts';
+  /** [E, D] */
+  readonly router: Linear;
+  /** Added to the scores by which experts are chosen [E]; null: none. */
+  readonly correction: Floats | null;
+  /** [E] */
+  readonly experts: readonly GatedWeights[];
+  readonly shared: GatedWeights | null;
 }
 
 /** Takes weights from a checkpoint by name, each checked against the shape that the config gives it. */
@@ -46,10 +60,12 @@ export class WeightReader {
     return { ...this.source.take(`${name}.weight`, [rows, columns]), rows, columns };
   }
 
-  /** A vector, widened to the working precision at once: it is small. */
-  vector(name: string, length: number): Floats {
+  /** A vector, or a few of them in a row, widened to the working precision at once: it is small. */
+  vector(name: string, shape: number | readonly number[]): Floats {
+    const axes = typeof shape === 'number' ? [shape] : shape;
+    const length = axes.reduce((product, axis) => product * axis, 1);
     const widened = floats(this.precision, length);
-    widenInto(widened, { ...this.source.take(name, [length]), rows: 1, columns: length }, 0, length);
+    widenInto(widened, { ...this.source.take(name, axes), rows: 1, columns: length }, 0, length);
     return widened;
   }
 

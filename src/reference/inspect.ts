@@ -1,6 +1,8 @@
 /** What a checkpoint is, at a glance: for the person who is about to port it. */
+import type { AttentionConfig } from '../../attention/strategy/strategy.js';
 import type { TensorEntry } from '../checkpoint/safetensors/header.js';
 import { TensorSource } from '../checkpoint/tensor-source.js';
+import type { FeedForwardConfig, GatedConfig } from '../model/config.js';
 import { loadModel, type Model } from '../model/load.js';
 import { widenInto } from '../tensor/matrix.js';
 import { loadTokenizer, type TextTokenizer } from '../text/tokenizer.js';
@@ -16,7 +18,7 @@ export interface Inspection {
   readonly unusual: readonly string[];
 }
 
-/** The first layer's figures where layers could differ. */
+/** Where layers differ, texts name every kind, and figures are the first layer's. */
 export interface Architecture {
   readonly family: string;
   readonly layers: number;
@@ -24,11 +26,16 @@ export interface Architecture {
   readonly attention: string;
   readonly visibility: string;
   readonly queryHeads: number;
-  readonly keyValueHeads: number;
+  /** null: they come from a latent. */
+  readonly keyValueHeads: number | null;
+  /** Of keys; with a latent, the part with rope and the part without. */
   readonly headDim: number;
+  /** null: there is none. */
+  readonly latentRank: number | null;
   /** null: no rope. */
   readonly ropeDim: number | null;
   readonly feedForward: string;
+  /** Of one expert where there are some. */
   readonly feedForwardWidth: number;
   readonly activation: string;
   readonly norm: string;
@@ -72,22 +79,24 @@ function bytesByDtype(entries: readonly TensorEntry[]): Record<string, { tensors
   return dtypes;
 }
 
-function architectureOf({ config }: Model): Architecture {
-  const { attention, feedForward, norm, visibility } = config.layers[0]!;
-  const { queryHeads, keyValueHeads, headDim, rope } = attention;
+function architectureOf({ config, components }: Model): Architecture {
+  const { attention, norm } = config.layers[0]!;
+  const gate = gateOf(config.layers[0]!.feedForward);
+  const latent = attention.kind === 'latent';
   return {
     family: config.family,
     layers: config.layers.length,
     width: config.width,
-    attention: attentionKind(queryHeads, keyValueHeads),
-    visibility: visibility.kind,
-    queryHeads,
-    keyValueHeads,
-    headDim,
-    ropeDim: rope?.dim ?? null,
-    feedForward: feedForward.kind,
-    feedForwardWidth: feedForward.width,
-    activation: feedForward.activation,
+    attention: kindsOf(config.layers.map((layer) => attentionKind(layer.attention))),
+    visibility: kindsOf(components.layers.map(({ visibility }) => visibility.name)),
+    queryHeads: attention.queryHeads,
+    keyValueHeads: latent ? null : attention.keyValueHeads,
+    headDim: latent ? attention.nopeDim + attention.ropeDim : attention.headDim,
+    latentRank: latent ? attention.latentRank : null,
+    ropeDim: attention.rope?.dim ?? null,
+    feedForward: kindsOf(config.layers.map((layer) => feedForwardKind(layer.feedForward))),
+    feedForwardWidth: gate.width,
+    activation: gate.clamp ? `clamped ${gate.activation}` : gate.activation,
     norm: norm.kind,
     normEps: norm.eps,
     vocabulary: config.vocabulary,
@@ -96,11 +105,29 @@ function architectureOf({ config }: Model): Architecture {
   };
 }
 
-function attentionKind(queryHeads: number, keyValueHeads: number): string {
+/** Each kind once; with the number of layers that are of it where there are several. */
+function kindsOf(each: readonly string[]): string {
+  const kinds = [...new Set(each)];
+  if (kinds.length === 1) return kinds[0]!;
+  return kinds.map((kind) => `${kind} (${each.filter((other) => other === kind).length} layers)`).join(', ');
+}
+
+function attentionKind(attention: AttentionConfig): string {
+  if (attention.kind === 'latent') return `multi-head latent, of rank ${attention.latentRank}`;
+  const { queryHeads, keyValueHeads } = attention;
   if (keyValueHeads === queryHeads) return 'multi-head';
   return keyValueHeads === 1
     ? 'multi-query'
     : `grouped-query, ${queryHeads / keyValueHeads} query heads to one key/value head`;
+}
+
+function feedForwardKind(config: FeedForwardConfig): string {
+  if (config.kind === 'gated') return 'gated';
+  return `${config.perToken} of ${config.count} experts${config.shared ? ' and a shared one' : ''}`;
+}
+
+function gateOf(config: FeedForwardConfig): GatedConfig {
+  return config.kind === 'gated' ? config : config.expert;
 }
 
 /** Values that all layers store for a token. */
@@ -112,13 +139,19 @@ function kvValues({ components }: Model): number {
 
 function unusual(model: Model, tokenizer: TextTokenizer | null, dtypes: readonly string[]): string[] {
   const { config } = model;
-  const { attention, attentionBias, feedForward } = config.layers[0]!;
-  const { queryHeads, headDim, rope } = attention;
-  const joined = queryHeads * headDim;
+  const { attention, attentionBias } = config.layers[0]!;
+  const { queryHeads, rope } = attention;
+  const joined = queryHeads * (attention.kind === 'latent' ? attention.valueDim : attention.headDim);
+  const sinks = model.weights.layers.some((layer) => layer.attention.kind === 'grouped' && layer.attention.sinks);
   const notes: [boolean, string][] = [
-    [joined !== config.width, `query heads x head dim = ${joined}, which is not the model width ${config.width}`],
+    [
+      joined !== config.width,
+      `query heads x ${attention.kind === 'latent' ? 'value' : 'head'} dim = ${joined}, which is not the model width ${config.width}`,
+    ],
     [attentionBias, 'the attention projections have biases'],
-    [feedForward.bias, 'the feed-forward layers have biases'],
+    [config.layers.some(({ feedForward }) => gateOf(feedForward).bias), 'the feed-forward layers have biases'],
+    [sinks, 'each query head has a learned sink, a logit that takes its part of the softmax and weighs nothing'],
+    [rope?.pairs === 'interleaved', 'rope rotates neighbouring values, not the two halves'],
     [rope !== null && rope.magnitude !== 1, `rope scales cos and sin by ${rope?.magnitude}`],
     [rope !== null && !isGeometric(rope.frequencies), 'the rope frequencies are scaled for a longer context'],
     [dtypes.length > 1, `weights of several dtypes: ${dtypes.join(', ')}`],

@@ -44,3 +44,17 @@ function pairsOf(words: Uint16Array, from: number, count: number): Int32Array {
 
 const LITTLE_ENDIAN = new Uint8Array(new Uint16Array([1]).buffer)[0] === 1;
 const LOWER = 0xffff;
+
+/** `count` rows of a matrix, from `from` on, as a view. */
+export function rowsOfMatrix(matrix: Matrix, from: number, count: number): Matrix {
+  const { columns } = matrix;
+  return { ...matrix, rows: count, bits: matrix.bits.subarray(from * columns, (from + count) * columns) };
+}
+
+/** The transpose of a matrix, copied, in the same dtype. */
+export function transposed(matrix: Matrix): Matrix {
+  const { rows, columns, bits } = matrix;
+  const turned = bits.slice();
+  for (let r = 0; r < rows; r++) for (let c = 0; c < columns; c++) turned[c * rows + r] = bits[r * columns + c]!;
+  return { ...matrix, rows: columns, columns: rows, bits: turned };
+}

@@ -234,6 +234,7 @@ describe('touchstone golden', () => {
       const parts = {
         attention: 'gqa',
         visibility: 'causal',
+        positions: 'absolute',
         cache: 'contiguous',
         kvDtype: precision,
         kernel: 'reference',

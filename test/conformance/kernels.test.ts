@@ -2,21 +2,28 @@
 import { test } from '@fast-check/vitest';
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
+import { flashOf } from '../../attention/kernel/flash.js';
 import { KERNELS, type KernelName } from '../../attention/kernel/index.js';
+import type { AttentionKernel } from '../../attention/kernel/kernel.js';
+import { Scratch } from '../../attention/kernel/scratch.js';
 import type { CacheBlock, StreamRows } from '../../attention/streams.js';
 import { causal } from '../../attention/visibility/causal.js';
+import { chunked } from '../../attention/visibility/chunked.js';
+import { sinksAndWindow } from '../../attention/visibility/sinks.js';
+import { sliding } from '../../attention/visibility/sliding.js';
 import type { Visibility } from '../../attention/visibility/visibility.js';
-import { flat, tensor, zerosLike } from '../../src/tensor/tensor.js';
+import { type Floats, flat, tensor, zerosLike } from '../../src/tensor/tensor.js';
 import { noise, type Problem, problem, type Shape, shapes, single } from '../support/streams.js';
 
 const kernels = Object.keys(KERNELS) as KernelName[];
 
 async function run(
-  kernel: KernelName,
+  kernel: KernelName | AttentionKernel,
   { q_THK, positions }: Problem,
   blocks: readonly CacheBlock[],
   V: number,
   visibility: Visibility = causal,
+  sinkLogits_H: Floats | null = null,
 ) {
   const out_THV = zerosLike(q_THK, [q_THK.shape[0]!, q_THK.shape[1]!, V]);
   const call = {
@@ -27,14 +34,20 @@ async function run(
     valueStream: 'values',
     scale: 0.3,
     visibility,
+    sinkLogits_H,
     out_THV,
   };
-  await KERNELS[kernel].attend([call]);
+  await (typeof kernel === 'string' ? KERNELS[kernel] : kernel).attend([call]);
   return flat(out_THV);
 }
 
 /** softmax(scale q k^T) v in float64, from the definition, sharing no code with any kernel. */
-function definition({ q_THK, rows }: Problem, { T, G, perGroup, K, V }: Shape, sees: Visibility['sees']): Float64Array {
+function definition(
+  { q_THK, rows }: Problem,
+  { T, G, perGroup, K, V }: Shape,
+  sees: Visibility['sees'],
+  sinks: Floats | null = null,
+): Float64Array {
   const out = new Float64Array(T * G * perGroup * V);
   for (let t = 0; t < T; t++) {
     for (let h = 0; h < G * perGroup; h++) {
@@ -45,7 +58,7 @@ function definition({ q_THK, rows }: Problem, { T, G, perGroup, K, V }: Shape, s
         for (let k = 0; k < K; k++) sum += q_THK.get(t, h, k) * rows.keys!.get(s, g, k);
         return Math.exp(0.3 * sum);
       });
-      const total = scores.reduce((a, b) => a + b, 0);
+      const total = scores.reduce((a, b) => a + b, sinks ? Math.exp(sinks[h]!) : 0);
       seen.forEach((s, i) => {
         for (let v = 0; v < V; v++)
           out[(t * G * perGroup + h) * V + v]! += (scores[i]! / total) * rows.values!.get(s, g, v);
@@ -71,15 +84,25 @@ function cut(rows: StreamRows, positions: Int32Array, sizes: readonly number[]):
 }
 
 const double = (x: Float64Array) => x;
-const window: Visibility = { name: 'a window', sees: (query, key) => key <= query && query - key < 9 };
+const window = sliding(9);
+const rules = fc.constantFrom(causal, window, chunked(7), sinksAndWindow(2, 5));
 
 describe.each(kernels)('kernel %s', (kernel) => {
-  test.prop([shapes, fc.constantFrom(causal, window)])(
-    'computes the definition, in float64',
+  test.prop([shapes, rules])('computes the definition, in float64', async (shape, visibility) => {
+    const given = problem(shape, double);
+    const found = await run(kernel, given, cut(given.rows, given.positions, [shape.T]), shape.V, visibility);
+    const expected = definition(given, shape, visibility.sees);
+    for (const [i, value] of found.entries()) expect(value).toBeCloseTo(expected[i]!, 12);
+  });
+
+  test.prop([shapes, rules])(
+    'gives a learned sink its part of the softmax, and no value',
     async (shape, visibility) => {
       const given = problem(shape, double);
-      const found = await run(kernel, given, cut(given.rows, given.positions, [shape.T]), shape.V, visibility);
-      const expected = definition(given, shape, visibility.sees);
+      const sinks = noise(shape.G * shape.perGroup, 4).map((x) => 2 * x);
+      const blocks = cut(given.rows, given.positions, [shape.T]);
+      const found = await run(kernel, given, blocks, shape.V, visibility, sinks);
+      const expected = definition(given, shape, visibility.sees, sinks);
       for (const [i, value] of found.entries()) expect(value).toBeCloseTo(expected[i]!, 12);
     },
   );
@@ -100,30 +123,6 @@ describe.each(kernels)('kernel %s', (kernel) => {
     const all = await run(kernel, last, cut(given.rows, given.positions, [70]), 8, window);
     const kept = cut(given.rows, given.positions, [61, 9]).slice(1);
     expect(await run(kernel, last, kept, 8, window)).toEqual(all);
-  });
-
-  it('sums over keys in blocks of 32 by their absolute positions, hidden ones or not', async () => {
-    // Keys of zeros weigh 9 visible values alike, at positions 58 to 66: two blocks, whichever rows are hidden or absent.
-    const [T, V] = [67, 3];
-    const values = Float32Array.from(noise(T * V, 5));
-    const rows = { keys: tensor(new Float32Array(T), [T, 1, 1]), values: tensor(values, [T, 1, V]) };
-    const q_THK = tensor(Float32Array.of(1), [1, 1, 1]);
-    const blocks = cut(
-      rows,
-      Int32Array.from({ length: T }, (_, i) => i),
-      [16],
-    );
-    const given = { q_THK, rows, positions: Int32Array.of(66), streams: [] };
-    const f = Math.fround;
-    const expected = Float32Array.from({ length: V }, (_, v) => {
-      const sum = (from: number, to: number) => {
-        let total = 0;
-        for (let s = from; s < to; s++) total = f(total + f(f(1 / 9) * values[s * V + v]!));
-        return total;
-      };
-      return f(sum(58, 64) + sum(64, 67));
-    });
-    expect(await run(kernel, given, blocks, V, window)).toEqual(expected);
   });
 
   const numbers = fc.array(fc.float({ min: -3, max: 3, noNaN: true }), { minLength: 6, maxLength: 6 });
@@ -170,9 +169,115 @@ describe.each(kernels)('kernel %s', (kernel) => {
     );
     const blocks = cut({ latent, rope }, given.positions, [16]);
     const out_THV = zerosLike(given.q_THK, [40, 3, 12]);
-    const call = { q_THK: given.q_THK, positions: given.positions, blocks, scale: 0.3, visibility: causal, out_THV };
+    const call = {
+      q_THK: given.q_THK,
+      positions: given.positions,
+      blocks,
+      scale: 0.3,
+      visibility: causal,
+      sinkLogits_H: null,
+      out_THV,
+    };
     await KERNELS[kernel].attend([{ ...call, keyStreams: ['latent', 'rope'], valueStream: 'latent' }]);
     const plain = await run(kernel, given, cut({ keys: key, values: latent }, given.positions, [40]), 12);
     expect(flat(out_THV)).toEqual(plain);
+  });
+});
+
+const exact = kernels.filter((kernel) => KERNELS[kernel].bound(1) === 0);
+
+describe.each(exact)('kernel %s, which declares no error,', (kernel) => {
+  it('sums over keys in blocks of 32 by their absolute positions, hidden ones or not', async () => {
+    // Keys of zeros weigh 9 visible values alike, at positions 58 to 66: two blocks, whichever rows are hidden or absent.
+    const [T, V] = [67, 3];
+    const values = Float32Array.from(noise(T * V, 5));
+    const rows = { keys: tensor(new Float32Array(T), [T, 1, 1]), values: tensor(values, [T, 1, V]) };
+    const q_THK = tensor(Float32Array.of(1), [1, 1, 1]);
+    const blocks = cut(
+      rows,
+      Int32Array.from({ length: T }, (_, i) => i),
+      [16],
+    );
+    const given = { q_THK, rows, positions: Int32Array.of(66), streams: [] };
+    const f = Math.fround;
+    const expected = Float32Array.from({ length: V }, (_, v) => {
+      const sum = (from: number, to: number) => {
+        let total = 0;
+        for (let s = from; s < to; s++) total = f(total + f(f(1 / 9) * values[s * V + v]!));
+        return total;
+      };
+      return f(sum(58, 64) + sum(64, 67));
+    });
+    expect(await run(kernel, given, blocks, V, window)).toEqual(expected);
+  });
+});
+
+/** The largest difference to the reference, in unit roundoffs of the largest value. */
+async function errorOf(
+  kernel: AttentionKernel,
+  given: Problem,
+  V: number,
+  visibility: Visibility,
+  sinks: Floats | null,
+) {
+  const blocks = cut(given.rows, given.positions, [given.positions.length]);
+  const [found, expected] = [
+    await run(kernel, given, blocks, V, visibility, sinks),
+    await run('reference', given, blocks, V, visibility, sinks),
+  ];
+  let [error, largest] = [0, 0];
+  for (const value of flat(given.rows.values!)) largest = Math.max(largest, Math.abs(value));
+  for (const [i, value] of found.entries()) error = Math.max(error, Math.abs(value - expected[i]!));
+  return error / largest / (found instanceof Float32Array ? 2 ** -24 : 2 ** -53);
+}
+
+describe('kernel flash', () => {
+  const long = fc.record({
+    T: fc.integer({ min: 1, max: 300 }),
+    G: fc.constant(1),
+    perGroup: fc.integer({ min: 1, max: 2 }),
+    K: fc.integer({ min: 1, max: 24 }),
+    V: fc.integer({ min: 1, max: 8 }),
+  });
+
+  test.prop(
+    [
+      long,
+      rules,
+      fc.integer({ min: 1, max: 64 }),
+      fc.boolean(),
+      fc.constantFrom(single, double),
+      fc.double({ min: 0.1, max: 8, noNaN: true }),
+    ],
+    { numRuns: 60 },
+  )(
+    'stays within its bound for tiles of any size, flat and peaked scores, and sinks',
+    async (shape, visibility, tile, withSinks, convert, peak) => {
+      const given = problem(shape, convert);
+      given.q_THK.data.forEach((x, i) => {
+        given.q_THK.data[i] = x * peak;
+      });
+      const sinks = withSinks ? convert(noise(shape.perGroup, 4)) : null;
+      const kernel = flashOf(tile);
+      expect(await errorOf(kernel, given, shape.V, visibility, sinks)).toBeLessThanOrEqual(kernel.bound(shape.T));
+    },
+  );
+
+  it('takes scratch that does not grow with the number of keys, where the reference takes a row of scores', async () => {
+    const peak = async (kernel: AttentionKernel, T: number) => {
+      const given = problem({ T, G: 2, perGroup: 2, K: 8, V: 8 }, single);
+      const scratch = new Scratch();
+      const call = {
+        q_THK: given.q_THK.lo(T - 1, 0, 0),
+        positions: Int32Array.of(T - 1),
+        out_THV: zerosLike(given.q_THK, [1, 4, 8]),
+      };
+      const fixed = { keyStreams: ['keys'], valueStream: 'values', scale: 1, visibility: causal, sinkLogits_H: null };
+      await kernel.attend([{ ...call, ...fixed, blocks: cut(given.rows, given.positions, [T]) }], scratch);
+      return scratch.peakBytes;
+    };
+    expect(await peak(KERNELS.flash, 1000)).toBe(await peak(KERNELS.flash, 100));
+    expect(await peak(KERNELS.flash, 100)).toBe(32 * (4 + 4 + 4) + 8 * 4);
+    expect(await peak(KERNELS.reference, 1000)).toBe(1000 * (3 * 4 + 4) + 8 * 4);
   });
 });

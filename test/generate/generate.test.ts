@@ -1,4 +1,5 @@
 import { describe, expect, it } from 'vitest';
+import { AttentionCounter } from '../../attention/layer.js';
 import { feed, generate } from '../../src/generate/generate.js';
 import { loadModel } from '../../src/model/load.js';
 import { makeGolden } from '../../src/reference/golden.js';
@@ -44,7 +45,7 @@ describe('generation', () => {
     const model = loadModel(fixture(NAME));
     const cache = model.components.newCache();
     for await (const _ of generate(model, inputIds, cache, { maxNewTokens: 10 }));
-    const counter = { computed: 0, reused: 0 };
+    const counter = new AttentionCounter();
     const again: number[] = [];
     for await (const { id } of generate(model, [...inputIds, ...generatedIds.slice(0, 12)], cache, {
       maxNewTokens: 4,

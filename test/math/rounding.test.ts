@@ -5,7 +5,7 @@ import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import { ACTIVATION_NAMES, activate } from '../../src/math/elementwise.js';
 import { rmsNorm } from '../../src/math/norm.js';
-import { rotateInPlace, rotationAt } from '../../src/math/rope.js';
+import { type Rope, rotateInPlace, rotationAt } from '../../src/math/rope.js';
 import { softmaxInPlace } from '../../src/math/softmax.js';
 import { flat, tensor } from '../../src/tensor/tensor.js';
 import { fixture } from '../support/fixtures.js';
@@ -47,7 +47,7 @@ describe('in float32', () => {
   });
 
   test.prop([values, fc.integer({ min: 0, max: 5000 })])('rope rounds both products and their sum', (x, position) => {
-    const rope = { dim: 8, frequencies: [1, 0.3, 0.02, 0.001], magnitude: 1.1 };
+    const rope: Rope = { dim: 8, pairs: 'half-split', frequencies: [1, 0.3, 0.02, 0.001], magnitude: 1.1 };
     const found = tensor(Float32Array.from(x), [1, 2, 8]);
     rotateInPlace(found, rotationAt(rope, Int32Array.of(position), 'float32'));
     const expected = x.map((value, i) => {
@@ -62,7 +62,10 @@ describe('in float32', () => {
 
 it('rope leaves values beyond its dim as they are', () => {
   const x = tensor(Float64Array.of(1, 2, 3, 4, 5, 6), [1, 1, 6]);
-  rotateInPlace(x, rotationAt({ dim: 2, frequencies: [Math.PI / 2], magnitude: 1 }, Int32Array.of(1), 'float64'));
+  rotateInPlace(
+    x,
+    rotationAt({ dim: 2, pairs: 'half-split', frequencies: [Math.PI / 2], magnitude: 1 }, Int32Array.of(1), 'float64'),
+  );
   const found = [...flat(x)];
   expect(found.slice(2)).toEqual([3, 4, 5, 6]);
   expect(found[0]).toBeCloseTo(-2, 12);

@@ -1,7 +1,8 @@
 /** Queries and streams made by hand, for suites that need no model. */
 import fc from 'fast-check';
-import type { StreamRows, StreamSchema } from '../../attention/streams.js';
-import { type Floats, type Tensor, tensor } from '../../src/tensor/tensor.js';
+import type { CacheSizes } from '../../attention/cache/index.js';
+import type { Retention, StreamRows, StreamSchema } from '../../attention/streams.js';
+import { type Floats, rowsOf, type Tensor, tensor } from '../../src/tensor/tensor.js';
 
 /** Numbers that need all of their bits. */
 export function noise(length: number, seed: number): Float64Array {
@@ -40,10 +41,20 @@ export function problem({ T, G, perGroup, K, V }: Shape, convert: (x: Float64Arr
     },
     positions: Int32Array.from({ length: T }, (_, t) => t),
     streams: [
-      { name: 'keys', heads: G, dim: K },
-      { name: 'values', heads: G, dim: V },
+      { name: 'keys', heads: G, dim: K, ropeFrom: null },
+      { name: 'values', heads: G, dim: V, ropeFrom: null },
     ],
   };
 }
 
 export const single = (x: Float64Array) => Float32Array.from(x);
+
+/** What a cache is told of layers that keep everything. */
+export const keepsAll: Retention = { sinks: 0, span: Number.POSITIVE_INFINITY, oldest: () => 0 };
+
+export const SIZES: CacheSizes = { cacheTokens: 200, pageSize: 4, poolPages: Number.POSITIVE_INFINITY };
+
+/** Rows [from, to) of every stream. */
+export function rowsBetween(rows: StreamRows, from: number, to: number): StreamRows {
+  return Object.fromEntries(Object.entries(rows).map(([name, all]) => [name, rowsOf(all, from, to)]));
+}

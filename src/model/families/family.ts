@@ -8,4 +8,13 @@ export interface Family {
   configure(raw: unknown, file: string): ModelConfig;
   /** The checkpoint's tensors by name -> typed weights. */
   bind(config: ModelConfig, reader: WeightReader): ModelWeights;
+  /** Where a conversion of its key/value heads finds them; absent where there are none. */
+  readonly keyValueHeads?: KeyValueHeads;
+}
+
+export interface KeyValueHeads {
+  /** The config key that counts them. */
+  readonly key: string;
+  /** Names of the projections that make keys and values, within a layer: their weights, and biases if any, have G x K rows. */
+  readonly projections: readonly string[];
 }

@@ -1,11 +1,14 @@
 import { z } from 'zod';
 import { validate } from '../../checkpoint/json-file.js';
 import { CheckpointError } from '../../errors.js';
+import { deepseekV3 } from './deepseek-v3.js';
 import type { Family } from './family.js';
+import { gptOss } from './gpt-oss.js';
 import { llama } from './llama.js';
+import { mistral } from './mistral.js';
 
 /** All families, one line each. */
-const FAMILIES: readonly Family[] = [llama];
+const FAMILIES: readonly Family[] = [llama, mistral, deepseekV3, gptOss];
 
 /** The family of a parsed config.json. @throws CheckpointError that lists the supported ones. */
 export function familyOf(raw: unknown, file: string): Family {

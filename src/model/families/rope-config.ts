@@ -39,6 +39,7 @@ const scaling = z.discriminatedUnion(
 );
 
 type Scaling = z.output<typeof scaling>;
+type Yarn = Extract<Scaling, { rope_type: 'yarn' }>;
 
 /** The old spelling `type` for `rope_type`. Some files have both; where they differ, `type` stays, and is refused as unknown. */
 function modernised(value: unknown): unknown {
@@ -57,13 +58,31 @@ export const ropeKeys = {
 
 type RopeKeys = z.output<z.ZodObject<typeof ropeKeys>>;
 
-/** @param context max_position_embeddings, which yarn needs where the original context is not given */
-export function ropeOf(keys: RopeKeys, dim: number, context: number, file: string): Rope {
+/** What a family says of rope beside the config's keys. */
+interface RopeShape {
+  /** Values of a head that are rotated. */
+  readonly dim: number;
+  readonly pairs?: Rope['pairs'];
+  /** max_position_embeddings, which yarn needs where the original context is not given. */
+  readonly context: number;
+  /** Where the config has none. */
+  readonly theta?: number;
+}
+
+/** `mscale_all_dim` of yarn: some families multiply their scores by the square of what it makes of the factor. 1: nothing. */
+export function yarnScoreFactor({ rope_parameters, rope_scaling }: RopeKeys): number {
+  const given = rope_parameters ?? rope_scaling;
+  if (given?.rope_type !== 'yarn' || !given.mscale_all_dim) return 1;
+  return mscaleOf(given.factor, given.mscale_all_dim) ** 2;
+}
+
+export function ropeOf(keys: RopeKeys, shape: RopeShape, file: string): Rope {
+  const { dim, context } = shape;
   if (keys.rope_parameters && keys.rope_scaling) {
     throw new CheckpointError(`${file}: both rope_parameters and rope_scaling are given; keep one of them.`);
   }
   const given: Scaling = keys.rope_parameters ?? keys.rope_scaling ?? { rope_type: 'default' };
-  const theta = given.rope_theta ?? keys.rope_theta ?? 10000;
+  const theta = given.rope_theta ?? keys.rope_theta ?? shape.theta ?? 10000;
   if (keys.rope_theta !== undefined && keys.rope_theta !== theta) {
     throw new CheckpointError(
       `${file}: rope_theta = ${keys.rope_theta} contradicts the ${theta} given with the rope type.`,
@@ -73,13 +92,22 @@ export function ropeOf(keys: RopeKeys, dim: number, context: number, file: strin
     throw new CheckpointError(`${file}: yarn needs a rope_theta above 1, got ${theta}.`);
   }
   const plain = Array.from({ length: dim / 2 }, (_, i) => theta ** ((-2 * i) / dim));
+  return { dim, pairs: shape.pairs ?? 'half-split', ...scaled(given, plain, theta, context) };
+}
+
+function scaled(
+  given: Scaling,
+  plain: number[],
+  theta: number,
+  context: number,
+): Pick<Rope, 'frequencies' | 'magnitude'> {
   switch (given.rope_type) {
     case 'default':
-      return { dim, frequencies: plain, magnitude: 1 };
+      return { frequencies: plain, magnitude: 1 };
     case 'linear':
-      return { dim, frequencies: plain.map((frequency) => frequency / given.factor), magnitude: 1 };
+      return { frequencies: plain.map((frequency) => frequency / given.factor), magnitude: 1 };
     case 'llama3':
-      return { dim, frequencies: plain.map((frequency) => llama3(frequency, given)), magnitude: 1 };
+      return { frequencies: plain.map((frequency) => llama3(frequency, given)), magnitude: 1 };
     case 'yarn':
       return yarn(given, plain, theta, context);
   }
@@ -96,7 +124,7 @@ function llama3(frequency: number, given: Extract<Scaling, { rope_type: 'llama3'
 }
 
 /** YaRN (Peng et al. 2023, section 3.2 and equation 22): a ramp over the pairs between beta_slow and beta_fast turns. */
-function yarn(given: Extract<Scaling, { rope_type: 'yarn' }>, plain: number[], theta: number, context: number): Rope {
+function yarn(given: Yarn, plain: number[], theta: number, context: number): Pick<Rope, 'frequencies' | 'magnitude'> {
   const dim = 2 * plain.length;
   const original = given.original_max_position_embeddings ?? context;
   const pairAt = (turns: number) => (dim * Math.log(original / (turns * 2 * Math.PI))) / (2 * Math.log(theta));
@@ -106,15 +134,18 @@ function yarn(given: Extract<Scaling, { rope_type: 'yarn' }>, plain: number[], t
   const last = Math.min(whole ? Math.ceil(high) : high, dim - 1);
   const width = last - first || 0.001;
   return {
-    dim,
     frequencies: plain.map((frequency, i) => blend(frequency, frequency / given.factor, (i - first) / width)),
     magnitude: given.attention_factor ?? yarnMagnitude(given),
   };
 }
 
-function yarnMagnitude({ factor, mscale, mscale_all_dim: all }: Extract<Scaling, { rope_type: 'yarn' }>): number {
-  const magnitude = (scale: number) => (factor <= 1 ? 1 : 0.1 * scale * Math.log(factor) + 1);
-  return mscale && all ? magnitude(mscale) / magnitude(all) : magnitude(1);
+function yarnMagnitude({ factor, mscale, mscale_all_dim: all }: Yarn): number {
+  return mscale && all ? mscaleOf(factor, mscale) / mscaleOf(factor, all) : mscaleOf(factor, 1);
+}
+
+/** 0.1 m ln(factor) + 1 (YaRN, equation 22, with DeepSeek's m). */
+function mscaleOf(factor: number, m: number): number {
+  return factor <= 1 ? 1 : 0.1 * m * Math.log(factor) + 1;
 }
 
 /** a where part <= 0, b where part >= 1, a straight line between. */

@@ -1,0 +1,88 @@
+import { RequestError } from '../../src/errors.js';
+import type { CacheOptions } from './cache.js';
+import { LayerRows, tokenBytes } from './rows.js';
+
+/** Rows of `pageSize` consecutive tokens in all layers. Whoever holds a page counts in `refs`; a page with several holders is not written. */
+export interface Page {
+  readonly id: number;
+  refs: number;
+  /** One store for each layer; slot i holds the row of the page's i-th token. */
+  readonly layers: readonly LayerRows[];
+}
+
+/**
+ * The pages that all sequences of a model share (Kwon et al. 2023, "PagedAttention", section 4.2): reference counts, copy on write, and
+ * pages that come back are used again. Every page is free or used: free + used = total.
+ */
+export class PagePool {
+  readonly pageSize: number;
+  /** The most pages that may exist. */
+  readonly limit: number;
+  private readonly options: CacheOptions;
+  private readonly free: Page[] = [];
+  private made = 0;
+  /** Who holds pages that nobody uses, and gives them back when there are no others. */
+  lender: { readonly idle: number; evict(): boolean } | null = null;
+
+  /** @param limit pages; Infinity: as many as are asked for */
+  constructor(options: CacheOptions, pageSize: number, limit = Number.POSITIVE_INFINITY) {
+    this.options = options;
+    this.pageSize = pageSize;
+    this.limit = limit;
+  }
+
+  /** As many unused pages as asked for, each held once. @throws RequestError, and changes nothing, if there are not so many */
+  take(count: number): Page[] {
+    const ready = this.free.length + this.limit - this.made;
+    if (count > ready && count > ready + (this.lender?.idle ?? 0)) {
+      throw new RequestError(
+        `${count} more pages of ${this.pageSize} tokens are needed, and of ${this.limit} all but ${ready} are in use; ` +
+          'release a sequence, or make the pool larger.',
+      );
+    }
+    return Array.from({ length: count }, () => this.takeOne());
+  }
+
+  private takeOne(): Page {
+    if (this.free.length === 0 && this.made >= this.limit) this.lender?.evict();
+    const page = this.free.pop() ?? this.make();
+    page.refs = 1;
+    return page;
+  }
+
+  share(page: Page): Page {
+    page.refs++;
+    return page;
+  }
+
+  release(page: Page): void {
+    if (page.refs <= 0) throw new Error(`page ${page.id} was released more often than it was held`);
+    if (--page.refs === 0) this.free.push(page);
+  }
+
+  get total(): number {
+    return this.made;
+  }
+
+  get used(): number {
+    return this.made - this.free.length;
+  }
+
+  /** Pages that lie ready; the pool makes more up to its limit. */
+  get unused(): number {
+    return this.free.length;
+  }
+
+  /** Bytes of a page's rows. */
+  get pageBytes(): number {
+    const { layers, dtype } = this.options;
+    return this.pageSize * layers.reduce((sum, { streams }) => sum + tokenBytes(streams, dtype), 0);
+  }
+
+  private make(): Page {
+    const { layers, precision, dtype } = this.options;
+    const rows = layers.map(({ streams }) => new LayerRows(streams, precision, dtype));
+    for (const layer of rows) layer.resize(this.pageSize, 0);
+    return { id: this.made++, refs: 0, layers: rows };
+  }
+}

@@ -1,0 +1,148 @@
+import type { CacheBlock, LayerSchema, StreamRows } from '../streams.js';
+import { consecutive } from '../streams.js';
+import type { CacheContents, KvCache } from './cache.js';
+import { restoreWhole } from './contents.js';
+import type { Page, PagePool } from './page-pool.js';
+import type { PrefixIndex } from './prefix-index.js';
+import { TokenLog } from './token-log.js';
+
+/**
+ * Rows in pages of a pool that many sequences share (Kwon et al. 2023): the block table names the page of each run of `pageSize` tokens. A page
+ * that someone else holds too is copied before it is written. With an index, whole pages are learnt when they are committed, and a sequence that
+ * begins like an earlier one adopts that one's pages.
+ */
+export class PagedCache implements KvCache {
+  private table: Page[] = [];
+  /** What the pass under way has changed in the table: its length before, and the shared page it copied. */
+  private before: { pages: number; copied: Page | null } | null = null;
+  private readonly log: TokenLog;
+  private readonly layers: readonly LayerSchema[];
+  private readonly pool: PagePool;
+  private readonly index: PrefixIndex | null;
+
+  constructor(layers: readonly LayerSchema[], pool: PagePool, index: PrefixIndex | null, log = new TokenLog()) {
+    this.layers = layers;
+    this.pool = pool;
+    this.index = index;
+    this.log = log;
+  }
+
+  get next(): number {
+    return this.log.next;
+  }
+
+  get ids(): Int32Array {
+    return this.log.ids;
+  }
+
+  /** The block table: pages in order of position. */
+  get pages(): readonly Page[] {
+    return this.table;
+  }
+
+  begin(positions: Int32Array, ids: readonly number[]): void {
+    this.log.expect(positions, ids);
+    const { pageSize } = this.pool;
+    const filled = this.next % pageSize;
+    const last = filled > 0 ? this.table.at(-1)! : null;
+    const shared = last && last.refs > 1 ? last : null;
+    const more = Math.ceil((this.next + ids.length) / pageSize) - this.table.length;
+    const fresh = this.pool.take(more + (shared ? 1 : 0));
+    this.before = { pages: this.table.length, copied: shared };
+    if (shared) {
+      const copy = fresh.shift()!;
+      for (const [i, rows] of copy.layers.entries()) rows.copyFrom(shared.layers[i]!, 0, 0, filled);
+      this.table[this.table.length - 1] = copy;
+    }
+    this.table.push(...fresh);
+    this.log.begin(ids);
+  }
+
+  write(layer: number, rows: StreamRows): void {
+    const { pageSize } = this.pool;
+    const end = this.next + this.log.begun;
+    for (let at = this.next; at < end; ) {
+      const page = this.table[Math.floor(at / pageSize)]!;
+      if (page.refs !== 1) throw new Error(`page ${page.id} has ${page.refs} holders and must not be written`);
+      const count = Math.min(pageSize - (at % pageSize), end - at);
+      page.layers[layer]!.writeInto(at % pageSize, count, rows, at - this.next);
+      at += count;
+    }
+  }
+
+  blocks(layer: number): readonly CacheBlock[] {
+    const { pageSize } = this.pool;
+    const end = this.next + this.log.begun;
+    return this.table.map((page, i) => {
+      const from = i * pageSize;
+      return page.layers[layer]!.block(0, consecutive(from, Math.min(pageSize, end - from)));
+    });
+  }
+
+  commit(): void {
+    if (this.before?.copied) this.pool.release(this.before.copied);
+    this.before = null;
+    const whole = Math.floor(this.next / this.pool.pageSize);
+    this.log.commit();
+    if (Math.floor(this.next / this.pool.pageSize) > whole) this.learn();
+  }
+
+  abort(): void {
+    this.log.abort();
+    if (!this.before) return;
+    const { pages, copied } = this.before;
+    for (const page of this.table.splice(pages)) this.pool.release(page);
+    if (copied) this.pool.release(this.table.splice(pages - 1, 1, copied)[0]!);
+    this.before = null;
+  }
+
+  rollback(position: number): Int32Array {
+    this.log.expectEarlier(position);
+    for (const page of this.table.splice(Math.ceil(position / this.pool.pageSize))) this.pool.release(page);
+    return this.log.rollback(position);
+  }
+
+  fork(): PagedCache {
+    this.log.expectIdle();
+    const copy = new PagedCache(this.layers, this.pool, this.index, this.log.fork());
+    copy.table = this.table.map((page) => this.pool.share(page));
+    return copy;
+  }
+
+  adopt(ids: readonly number[]): number {
+    this.log.expectEmpty();
+    this.table = (this.index?.match(Int32Array.from(ids)) ?? []).map((page) => this.pool.share(page));
+    this.log.begin(ids.slice(0, this.table.length * this.pool.pageSize));
+    this.log.commit();
+    return this.next;
+  }
+
+  restore(contents: CacheContents): void {
+    this.log.expectEmpty();
+    restoreWhole(this, contents, this.layers);
+  }
+
+  release(): void {
+    this.rollback(0);
+  }
+
+  /** A page that several sequences hold counts in each of them; the pool says what all of them take together. */
+  bytes(): { used: number; allocated: number } {
+    const { pageBytes, pageSize } = this.pool;
+    return { used: (this.next * pageBytes) / pageSize, allocated: this.table.length * pageBytes };
+  }
+
+  /** Lets the index know the whole pages, and holds its own where it knew equal ones. */
+  private learn(): void {
+    if (!this.index) return;
+    const { pageSize } = this.pool;
+    const whole = Math.floor(this.next / pageSize);
+    const kept = this.index.insert(this.ids.subarray(0, whole * pageSize), this.table.slice(0, whole));
+    for (const [i, page] of kept.entries()) {
+      const own = this.table[i]!;
+      if (own === page) continue;
+      this.table[i] = this.pool.share(page);
+      this.pool.release(own);
+    }
+  }
+}

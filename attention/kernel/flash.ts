@@ -1,0 +1,142 @@
+/**
+ * Tiled attention with an online softmax (Milakov & Gimelshein 2018, algorithm 3; FlashAttention, Dao et al. 2022, algorithm 1): keys come
+ * a tile at a time, and for each query and head only three things are kept, the greatest score m so far, the sum l of exp(score - m),
+ * and the sum of exp(score - m) value. Where a later tile has a greater score, both sums are scaled down to it. No row of
+ * scores is ever whole, so scratch does not grow with the number of keys.
+ *
+ * A tile is a run of *positions*, not of stored rows, so the result does not depend on how the cache cuts its blocks, on hidden rows, or on the
+ * queries computed together: flash is bit-identical to itself. To the reference it is equal up to reordering.
+ */
+import { addScaledInto, dot, roundingOf } from '../../src/math/sum.js';
+import { type Floats, flat } from '../../src/tensor/tensor.js';
+import type { AttentionCall, AttentionKernel } from './kernel.js';
+import { type Rows, rowsOfCall } from './rows.js';
+import { Scratch } from './scratch.js';
+
+/** @param tile positions a tile, at least 1 */
+export function flashOf(tile: number): AttentionKernel {
+  return {
+    name: 'flash',
+    // Each tile rounds l and the sum of values a few times more: scaled down, added. The rest is exp and the division at the end.
+    bound: (keys) => 16 + 2 * Math.ceil(keys / tile),
+    attend(calls, scratch = new Scratch()) {
+      for (const call of calls) scratch.within(() => attendOne(call, tile, scratch));
+    },
+  };
+}
+
+export const flash = flashOf(32);
+
+/** One head of one query, and what is known of it after some tiles. */
+interface Head {
+  readonly q: Floats;
+  /** Where its query begins in q. */
+  readonly from: number;
+  /** Its key/value head. */
+  readonly g: number;
+  greatest: number;
+  total: number;
+  /** [V] */
+  readonly sum: Floats;
+}
+
+function attendOne(call: AttentionCall, tile: number, scratch: Scratch): void {
+  const { rows, tokens, queryHeads, keyDim, valueDim, perGroup } = rowsOfCall(call, scratch);
+  const [q, out] = [flat(call.q_THK), flat(call.out_THV)];
+  const seen = { block: scratch.ints(tile), row: scratch.ints(tile), scores: scratch.floats(q, tile) };
+  const tileSum = scratch.floats(q, valueDim);
+  for (let t = 0; t < tokens; t++) {
+    const heads = Array.from({ length: queryHeads }, (_, h): Head => {
+      const row = t * queryHeads + h;
+      const sum = out.subarray(row * valueDim, (row + 1) * valueDim).fill(0);
+      return { q, from: row * keyDim, g: Math.floor(h / perGroup), greatest: Number.NEGATIVE_INFINITY, total: 0, sum };
+    });
+    forEachTile(call, rows, call.positions[t]!, tile, seen, (count) => {
+      for (const head of heads) takeTileInto(head, tileSum, seen, count, call.scale, rows);
+    });
+    for (const [h, head] of heads.entries()) finishInPlace(head, call.sinkLogits_H && call.sinkLogits_H[h]!);
+  }
+}
+
+interface Tile {
+  readonly block: Int32Array;
+  readonly row: Int32Array;
+  readonly scores: Floats;
+}
+
+/** Gathers the rows that a query sees, a tile of positions at a time. Tiles without any are passed over. */
+function forEachTile(
+  { visibility }: AttentionCall,
+  rows: readonly Rows[],
+  query: number,
+  tile: number,
+  seen: Tile,
+  use: (count: number) => void,
+): void {
+  let [count, current] = [0, 0];
+  for (const [b, { positions }] of rows.entries()) {
+    for (let row = 0; row < positions.length; row++) {
+      const position = positions[row]!;
+      if (!visibility.sees(query, position)) continue;
+      const own = Math.floor(position / tile);
+      if (own !== current && count > 0) {
+        use(count);
+        count = 0;
+      }
+      current = own;
+      seen.block[count] = b;
+      seen.row[count++] = row;
+    }
+  }
+  if (count > 0) use(count);
+}
+
+/** One step of the online softmax. */
+function takeTileInto(
+  head: Head,
+  tileSum: Floats,
+  { block, row, scores }: Tile,
+  count: number,
+  scale: number,
+  rows: readonly Rows[],
+): void {
+  const { q, from, g } = head;
+  const round = roundingOf(q);
+  let greatest = head.greatest;
+  for (let i = 0; i < count; i++) {
+    const { keys, keyDim, heads } = rows[block[i]!]!;
+    scores[i] = dot(q, from, keys, (row[i]! * heads + g) * keyDim, keyDim) * round(scale);
+    greatest = Math.max(greatest, scores[i]!);
+  }
+  let total = 0;
+  tileSum.fill(0);
+  for (let i = 0; i < count; i++) {
+    const { values, valueDim, heads } = rows[block[i]!]!;
+    const weight = round(Math.exp(round(scores[i]! - greatest)));
+    total = round(total + weight);
+    addScaledInto(tileSum, weight, values, (row[i]! * heads + g) * valueDim);
+  }
+  rescaleInPlace(head, greatest);
+  head.total = round(head.total + total);
+  for (let v = 0; v < tileSum.length; v++) head.sum[v] = head.sum[v]! + tileSum[v]!;
+}
+
+/** Brings both sums to another greatest score. */
+function rescaleInPlace(head: Head, greatest: number): void {
+  if (greatest === head.greatest) return;
+  const round = roundingOf(head.sum);
+  const factor = round(Math.exp(round(head.greatest - greatest)));
+  head.greatest = greatest;
+  head.total = round(head.total * factor);
+  for (let v = 0; v < head.sum.length; v++) head.sum[v] = head.sum[v]! * factor;
+}
+
+/** The learned sink takes its part of the total, and the sum is divided by it. */
+function finishInPlace(head: Head, sinkLogit: number | null): void {
+  const round = roundingOf(head.sum);
+  if (sinkLogit !== null) {
+    rescaleInPlace(head, Math.max(head.greatest, sinkLogit));
+    head.total = round(head.total + round(Math.exp(round(sinkLogit - head.greatest))));
+  }
+  for (let v = 0; v < head.sum.length; v++) head.sum[v] = head.sum[v]! / head.total;
+}

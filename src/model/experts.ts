@@ -1,0 +1,48 @@
+/** Mixture of experts: a router chooses a few feed-forward layers for each token, and their outputs are added by its weights. */
+import { add } from '../math/elementwise.js';
+import { linear } from '../math/linear.js';
+import { addScaledInto, BLOCK, closeBlockInto } from '../math/sum.js';
+import { flat, rowsOf, type Tensor, zerosLike } from '../tensor/tensor.js';
+import type { ExpertsConfig } from './config.js';
+import { gated } from './feed-forward.js';
+import { type Choice, route } from './router.js';
+import type { ExpertsWeights } from './weights.js';
+
+/** x [T, D] -> sum over the chosen experts of weight * expert(x), and the shared expert where there is one [T, D]. */
+export function mixture(x_TD: Tensor, weights: ExpertsWeights, config: ExpertsConfig): Tensor {
+  const choices = route(linear(x_TD, weights.router), weights.correction, config);
+  const routed_TD = weighted(x_TD, choices, weights, config);
+  if (!weights.shared || !config.shared) return routed_TD;
+  return add(routed_TD, gated(x_TD, weights.shared, config.shared));
+}
+
+/** Sums over experts are made as all sums are: in blocks of 32 by index (src/math/sum.ts). */
+function weighted(
+  x_TD: Tensor,
+  choices: readonly Choice[],
+  { experts }: ExpertsWeights,
+  { expert }: ExpertsConfig,
+): Tensor {
+  const out_TD = zerosLike(x_TD, x_TD.shape);
+  for (let start = 0; start < experts.length; start += BLOCK) {
+    const block_TD = zerosLike(x_TD, x_TD.shape);
+    for (const [e, own] of experts.slice(start, start + BLOCK).entries()) {
+      const chosen = choices.filter((choice) => choice.expert === start + e);
+      if (chosen.length === 0) continue;
+      const y_TD = gated(gathered(x_TD, chosen), own, expert);
+      for (const [i, { token, weight }] of chosen.entries()) {
+        addScaledInto(flat(rowsOf(block_TD, token, token + 1)), weight, flat(rowsOf(y_TD, i, i + 1)), 0);
+      }
+    }
+    closeBlockInto(out_TD.data, block_TD.data);
+  }
+  return out_TD;
+}
+
+/** The rows of the tokens that chose an expert. */
+function gathered(x_TD: Tensor, chosen: readonly Choice[]): Tensor {
+  const width = x_TD.shape[1]!;
+  const rows = zerosLike(x_TD, [chosen.length, width]);
+  for (const [i, { token }] of chosen.entries()) rows.data.set(flat(rowsOf(x_TD, token, token + 1)), i * width);
+  return rows;
+}

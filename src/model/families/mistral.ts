@@ -1,0 +1,73 @@
+import { z } from 'zod';
+import { validate } from '../../checkpoint/json-file.js';
+import { deepFreeze, type LayerConfig, type ModelConfig } from '../config.js';
+import { activation, count, flag, inertKeys } from './common.js';
+import { bindDecoder, bindPlainLayer, headsOf } from './decoder.js';
+import type { Family } from './family.js';
+import { ropeKeys, ropeOf } from './rope-config.js';
+
+/** `MistralConfig` of transformers, with its defaults: a file without `sliding_window` has one of 4,096. */
+const schema = z.strictObject({
+  ...inertKeys,
+  ...ropeKeys,
+  model_type: z.literal('mistral'),
+  vocab_size: count,
+  hidden_size: count,
+  intermediate_size: count,
+  num_hidden_layers: count.max(4096),
+  num_attention_heads: count,
+  num_key_value_heads: count.nullable().default(8),
+  head_dim: count.nullish(),
+  hidden_act: activation.default('silu'),
+  max_position_embeddings: count.default(4096 * 32),
+  rms_norm_eps: z.number().positive().default(1e-6),
+  tie_word_embeddings: flag.default(false),
+  sliding_window: count.nullable().default(4096),
+});
+
+/** Mistral (Jiang et al. 2023): Llama with a sliding window, in which the current token counts (`q - k < sliding_window`). */
+export const mistral: Family = {
+  modelType: 'mistral',
+
+  configure(raw, file) {
+    const keys = validate(schema, raw, file);
+    const layer = layerOf(keys, file);
+    return deepFreeze<ModelConfig>({
+      family: 'mistral',
+      vocabulary: keys.vocab_size,
+      width: keys.hidden_size,
+      layers: Array.from({ length: keys.num_hidden_layers }, () => layer),
+      finalNorm: layer.norm,
+      tied: keys.tie_word_embeddings,
+      context: keys.max_position_embeddings,
+    });
+  },
+
+  bind(config, reader) {
+    return bindDecoder(config, reader, (layer, name) => bindPlainLayer(layer, config.width, name, reader));
+  },
+
+  keyValueHeads: { key: 'num_key_value_heads', projections: ['k_proj', 'v_proj'] },
+};
+
+function layerOf(keys: z.output<typeof schema>, file: string): LayerConfig {
+  const heads = headsOf(keys, file);
+  return {
+    norm: { kind: 'rms', eps: keys.rms_norm_eps },
+    attention: {
+      kind: 'grouped',
+      ...heads,
+      scale: 1 / Math.sqrt(heads.headDim),
+      rope: ropeOf(keys, { dim: heads.headDim, context: keys.max_position_embeddings }, file),
+    },
+    attentionBias: false,
+    visibility: keys.sliding_window === null ? { kind: 'causal' } : { kind: 'sliding', window: keys.sliding_window },
+    feedForward: {
+      kind: 'gated',
+      width: keys.intermediate_size,
+      activation: keys.hidden_act,
+      clamp: null,
+      bias: false,
+    },
+  };
+}

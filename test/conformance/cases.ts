@@ -1,0 +1,69 @@
+/** Every strategy x visibility x positions x cache x kernel, for the conformance suite and for `npm run report:lattice`. */
+import { CACHES, type CacheName } from '../../attention/cache/index.js';
+import { KERNELS, type KernelName } from '../../attention/kernel/index.js';
+import { POSITION_POLICIES, type PositionPolicy } from '../../attention/slots.js';
+import { STRATEGIES, type StrategyName } from '../../attention/strategy/index.js';
+import { VISIBILITIES, type VisibilityConfig } from '../../attention/visibility/index.js';
+import { UsageError } from '../../src/errors.js';
+import { feed } from '../../src/generate/generate.js';
+import { DEFAULT_OPTIONS } from '../../src/model/components.js';
+import type { ModelConfig } from '../../src/model/config.js';
+import { assemble, type Model } from '../../src/model/load.js';
+import type { Choice } from '../../src/reference/lattice.js';
+import { type Floats, flat } from '../../src/tensor/tensor.js';
+
+const names = <Name extends string>(table: Record<Name, unknown>) => Object.keys(table) as Name[];
+
+export const STRATEGY_NAMES: readonly StrategyName[] = names(STRATEGIES);
+export const CACHE_NAMES: readonly CacheName[] = names(CACHES);
+export const KERNEL_NAMES: readonly KernelName[] = names(KERNELS);
+
+export interface Sight {
+  readonly visibility: VisibilityConfig | 'auto';
+  readonly positions: PositionPolicy;
+}
+
+/** Every rule, one of them longer than the sequence, with both ways of rotating. @param window tokens; the sinks are a quarter of it */
+export function sights(window: number, length: number): Sight[] {
+  const sizes = { window, chunk: window, sinks: window / 4 };
+  const rules = names(VISIBILITIES).map((kind) => ({ kind, ...sizes }) as VisibilityConfig);
+  const all: Sight['visibility'][] = ['auto', ...rules, { kind: 'sliding', window: length }];
+  return all.flatMap((visibility) => POSITION_POLICIES.map((positions) => ({ visibility, positions })));
+}
+
+/** The textbook's choices for a rule: what all others are held against. */
+export function textbook(sight: Sight): Choice {
+  return { attention: 'auto', ...sight, cache: 'contiguous', kernel: 'reference' };
+}
+
+/** A model with other parts, its weights read once. Pages are small, and prefilled pages are found again. */
+export function withChoice(model: Model, choice: Partial<Choice>): Model {
+  const options = { ...DEFAULT_OPTIONS, ...model.options, ...choice, pageSize: 5 };
+  return assemble(model.config, model.weights, options, model.files);
+}
+
+/** The logits of all tokens [T x N], fed in chunks. */
+export async function logitsOf(model: Model, ids: readonly number[], chunk: number): Promise<Floats> {
+  return flat(await feed(model, ids, model.components.newCache(), { from: 0, chunk, logits: 'all' }));
+}
+
+/** Why a model cannot be made of a choice; null if it can. */
+export function refusalOf(model: Model, choice: Choice): string | null {
+  try {
+    withChoice(model, choice);
+    return null;
+  } catch (error) {
+    if (error instanceof UsageError) return error.message;
+    throw error;
+  }
+}
+
+/** What must be refused, said here once more so that a refusal too many is seen. */
+export function mustBeRefused({ layers }: ModelConfig, { attention, visibility, cache }: Choice): boolean {
+  const shape = layers[0]!.attention;
+  const latent = attention === 'mla' || attention === 'mla-naive';
+  if (attention !== 'auto' && latent !== (shape.kind === 'latent')) return true;
+  if (attention === 'mqa' && shape.kind === 'grouped' && shape.keyValueHeads !== 1) return true;
+  const kinds = visibility === 'auto' ? layers.map((layer) => layer.visibility.kind) : [visibility.kind];
+  return cache === 'ring' && kinds.every((kind) => kind === 'causal');
+}

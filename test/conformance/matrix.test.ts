@@ -1,0 +1,78 @@
+/** Every strategy x visibility x positions x cache x kernel against the lattice: the same bits, within the bound, or refused. */
+import { describe, expect, it } from 'vitest';
+import { loadModel } from '../../src/model/load.js';
+import { type Choice, nameOfSight, relationOf } from '../../src/reference/lattice.js';
+import type { Floats } from '../../src/tensor/tensor.js';
+import { expectSameBits } from '../support/bits.js';
+import { CHECKPOINTS, fixture } from '../support/fixtures.js';
+import {
+  CACHE_NAMES,
+  KERNEL_NAMES,
+  logitsOf,
+  mustBeRefused,
+  refusalOf,
+  STRATEGY_NAMES,
+  sights,
+  textbook,
+  withChoice,
+} from './cases.js';
+
+const LENGTH = 45;
+const CHUNKS = [1, 4, 13, LENGTH];
+const UNIT = 2 ** -24;
+
+/** Largest difference, in unit roundoffs of the largest |logit|. */
+function distance(found: Floats, expected: Floats): number {
+  let [error, largest] = [0, 0];
+  for (const [i, value] of expected.entries()) {
+    error = Math.max(error, Math.abs(found[i]! - value));
+    largest = Math.max(largest, Math.abs(value));
+  }
+  return error / largest / UNIT;
+}
+
+describe.each(CHECKPOINTS.filter((name) => name.startsWith('tiny-')))('%s', (name) => {
+  const model = loadModel(fixture(name));
+  const ids = Array.from({ length: LENGTH }, (_, i) => (i * i * 7 + 3 * i) % model.config.vocabulary);
+  const known = new Map<string, Promise<Floats>>();
+  const run = (choice: Choice, chunk = LENGTH) => logitsOf(withChoice(model, choice), ids, chunk);
+  const once = (choice: Choice) => {
+    const key = JSON.stringify(choice);
+    const found = known.get(key) ?? run(choice);
+    known.set(key, found);
+    return found;
+  };
+  const all = sights(16, LENGTH).map((sight) => ({ ...sight, name: nameOfSight(sight) }));
+
+  it.each(all)('seen as $name, it relates to how it is configured as declared', async ({ visibility, positions }) => {
+    const choice = textbook({ visibility, positions });
+    const plain = textbook({ visibility: 'auto', positions: 'absolute' });
+    const relation = relationOf(choice, plain, model.config, LENGTH);
+    const [found, expected] = [await once(choice), await once(plain)];
+    if (relation.kind === 'exact') expectSameBits(found, expected);
+    else if (relation.kind === 'reordered') expect(distance(found, expected)).toBeLessThanOrEqual(relation.bound);
+    else expect(distance(found, expected)).toBeGreaterThan(1e5); // what is called lossy is no rounding
+  });
+
+  describe.each(STRATEGY_NAMES)('attention %s', (attention) => {
+    it.each(all)('with $name, any cache and kernel', async ({ visibility, positions }) => {
+      let chunk = STRATEGY_NAMES.indexOf(attention);
+      for (const kernel of KERNEL_NAMES) {
+        for (const cache of CACHE_NAMES) {
+          const choice: Choice = { attention, visibility, positions, cache, kernel };
+          const refusal = refusalOf(model, choice);
+          expect(refusal !== null, `${cache}, ${kernel}: ${refusal}`).toBe(mustBeRefused(model.config, choice));
+          if (refusal !== null) continue;
+          // Without a cache, each chunk computes all before it again.
+          const found = await run(choice, cache === 'none' ? 13 : CHUNKS[chunk++ % CHUNKS.length]);
+          for (const other of [textbook({ visibility, positions }), { ...choice, cache: 'contiguous' as const }]) {
+            const relation = relationOf(choice, other, model.config, LENGTH);
+            if (relation.kind === 'exact') expectSameBits(found, await once(other), `${cache}, ${kernel}`);
+            else if (relation.kind === 'lossy') expect.unreachable();
+            else expect(distance(found, await once(other)), `${cache}, ${kernel}`).toBeLessThanOrEqual(relation.bound);
+          }
+        }
+      }
+    });
+  });
+});

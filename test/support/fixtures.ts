@@ -1,9 +1,12 @@
-import { existsSync, mkdtempSync, readdirSync, rmSync } from 'node:fs';
+import { existsSync, mkdtempSync, readdirSync, readFileSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { onTestFinished } from 'vitest';
+import type { PositionPolicy } from '../../attention/slots.js';
+import type { VisibilityConfig } from '../../attention/visibility/index.js';
 import { withSafetensors } from '../../src/checkpoint/safetensors/read.js';
+import type { LoadOptions } from '../../src/model/load.js';
 
 export const ROOT = dirname(dirname(dirname(fileURLToPath(import.meta.url))));
 export const FIXTURES = join(ROOT, 'fixtures');
@@ -24,6 +27,44 @@ export function temporaryFolder(): string {
   return folder;
 }
 
+/** A run that a golden was recorded of: a checkpoint, and what it was run with. */
+export interface GoldenCase {
+  readonly name: string;
+  readonly checkpoint: string;
+  /** Beside a variant's golden; a checkpoint's own has none. */
+  readonly options: LoadOptions;
+  /** Who recorded it. */
+  readonly source: string;
+  readonly file: string;
+}
+
+interface RecordedVariant {
+  readonly name: string;
+  readonly checkpoint: string;
+  readonly options: { visibility: string; positions: PositionPolicy; window?: number; chunk?: number; sinks?: number };
+  readonly source: string;
+}
+
+/** Every golden: each checkpoint as it is, and full attention run with other rules. */
+export const GOLDENS: readonly GoldenCase[] = [
+  ...CHECKPOINTS.map((name) => ({
+    name,
+    checkpoint: name,
+    options: {},
+    source: 'transformers',
+    file: join(FIXTURES, name, 'golden.safetensors'),
+  })),
+  ...(JSON.parse(readFileSync(join(FIXTURES, 'variants.json'), 'utf8')) as RecordedVariant[]).map(
+    ({ name, checkpoint, options: { visibility: kind, positions, ...sizes }, source }) => ({
+      name,
+      checkpoint,
+      options: { visibility: { kind, ...sizes } as VisibilityConfig, positions },
+      source,
+      file: join(FIXTURES, 'variants', `${name}.safetensors`),
+    }),
+  ),
+];
+
 export interface HuggingFaceGolden {
   readonly inputIds: number[];
   readonly generatedIds: number[];
@@ -34,7 +75,7 @@ export interface HuggingFaceGolden {
 }
 
 export function readGolden(name: string): HuggingFaceGolden {
-  return withSafetensors(join(FIXTURES, name, 'golden.safetensors'), (file) => ({
+  return withSafetensors(GOLDENS.find((golden) => golden.name === name)!.file, (file) => ({
     inputIds: Array.from(new BigInt64Array(file.read('input_ids')), Number),
     generatedIds: Array.from(new BigInt64Array(file.read('generated_ids')), Number),
     float32: new Float32Array(file.read('logits')),

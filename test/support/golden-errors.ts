@@ -1,11 +1,13 @@
 import { loadModel } from '../../src/model/load.js';
 import { makeGolden } from '../../src/reference/golden.js';
 import type { Floats, Precision } from '../../src/tensor/tensor.js';
-import { fixture, readGolden } from './fixtures.js';
+import { fixture, type GoldenCase, readGolden } from './fixtures.js';
 
 export interface GoldenReport {
   readonly name: string;
   readonly family: string;
+  /** Who recorded the golden. */
+  readonly source: string;
   /** Error against float64 truth, over all logits. */
   readonly ours: Errors;
   readonly huggingFace: Errors;
@@ -22,11 +24,11 @@ interface Errors {
 }
 
 /** Runs a fixture's prompt and its 64 greedy tokens in both precisions, against Hugging Face's float32 and the truth. */
-export async function goldenErrors(name: string): Promise<GoldenReport> {
+export async function goldenErrors({ name, checkpoint, options, source }: GoldenCase): Promise<GoldenReport> {
   const golden = readGolden(name);
   const { inputIds, generatedIds, truth, float32, margins } = golden;
   const run = async (precision: Precision) => {
-    const model = loadModel(fixture(name), { precision });
+    const model = loadModel(fixture(checkpoint), { ...options, precision });
     return {
       model,
       ...(await makeGolden(model, inputIds, model.components.newCache(), { steps: generatedIds.length })),
@@ -36,6 +38,7 @@ export async function goldenErrors(name: string): Promise<GoldenReport> {
   return {
     name,
     family: single.model.config.family,
+    source,
     ours: errors(single.logits, truth),
     huggingFace: errors(float32, truth),
     float64: errors(double.logits, truth).max / truth.reduce((max, logit) => Math.max(max, Math.abs(logit)), 0),

@@ -2,6 +2,7 @@
 import { Command, CommanderError } from 'commander';
 import { TouchstoneError, UsageError } from '../src/errors.js';
 import { VERSION } from '../src/version.js';
+import { convertCommand } from './convert.js';
 import { generateCommand } from './generate.js';
 import { goldenCommand } from './golden.js';
 import { inspectCommand } from './inspect.js';
@@ -21,7 +22,8 @@ async function main(): Promise<void> {
     .showHelpAfterError('(touchstone --help lists the commands)')
     .addCommand(generateCommand())
     .addCommand(inspectCommand())
-    .addCommand(goldenCommand());
+    .addCommand(goldenCommand())
+    .addCommand(convertCommand());
   try {
     await program.parseAsync();
   } catch (error) {

@@ -1,4 +1,4 @@
-import { closeSync, openSync, renameSync, rmSync, writeSync } from 'node:fs';
+import { closeSync, existsSync, openSync, renameSync, rmSync, writeSync } from 'node:fs';
 import { TouchstoneError } from './errors.js';
 
 /** Writes chunks to a file beside `path` and renames it: the file is there whole, or not at all. */
@@ -13,7 +13,7 @@ export function writeAtomically(path: string, chunks: readonly Uint8Array[]): vo
     }
     renameSync(beside, path);
   } catch (error) {
-    rmSync(beside, { force: true });
+    if (existsSync(beside)) rmSync(beside);
     throw new TouchstoneError(`${path}: cannot be written (${(error as NodeJS.ErrnoException).code ?? error}).`);
   }
 }

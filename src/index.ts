@@ -6,20 +6,46 @@
  * const cache = model.components.newCache();
  * const logits_BN = await forward(model, [{ ids: [0, 42], cache }]);
  */
-export type { CacheOptions, KvCache, KvDtype } from '../attention/cache/cache.js';
-export { CACHES, type CacheName } from '../attention/cache/index.js';
+export {
+  type CacheContents,
+  type CacheOptions,
+  type KvCache,
+  type KvDtype,
+  type LayerContents,
+  trim,
+} from '../attention/cache/cache.js';
+export { fnv1a, HashIndex, type PrefixHash } from '../attention/cache/hash-index.js';
+export { CACHES, type CacheName, type CacheSizes, type CacheSource } from '../attention/cache/index.js';
+export { type Page, PagePool } from '../attention/cache/page-pool.js';
+export { PagedCache } from '../attention/cache/paged.js';
+export type { PrefixIndex } from '../attention/cache/prefix-index.js';
+export { RadixIndex } from '../attention/cache/radix-index.js';
+export { flashOf } from '../attention/kernel/flash.js';
 export { KERNELS, type KernelName } from '../attention/kernel/index.js';
 export type { AttentionCall, AttentionKernel } from '../attention/kernel/kernel.js';
+export { Scratch } from '../attention/kernel/scratch.js';
 export { AttentionCounter, type AttentionLayer } from '../attention/layer.js';
+export { POSITION_POLICIES, type PositionPolicy } from '../attention/slots.js';
 export { STRATEGIES, type StrategyName } from '../attention/strategy/index.js';
 export type {
   AttentionConfig,
   AttentionStrategy,
   AttentionWeights,
+  GroupedConfig,
+  GroupedWeights,
+  LatentConfig,
+  LatentQueryWeights,
+  LatentWeights,
   StrategyBuilder,
 } from '../attention/strategy/strategy.js';
-export type { CacheBlock, StreamRows, StreamSchema } from '../attention/streams.js';
-export { VISIBILITIES, type VisibilityConfig, type VisibilityName } from '../attention/visibility/index.js';
+export type { CacheBlock, LayerSchema, Retention, StreamRows, StreamSchema } from '../attention/streams.js';
+export {
+  VISIBILITIES,
+  type VisibilityConfig,
+  type VisibilityName,
+  visibilityOf,
+} from '../attention/visibility/index.js';
+export { windowOfPast } from '../attention/visibility/sliding.js';
 export type { Visibility } from '../attention/visibility/visibility.js';
 export { eosIdsOf } from './checkpoint/folder.js';
 export type { Dtype, Header, TensorEntry } from './checkpoint/safetensors/header.js';
@@ -36,13 +62,23 @@ export {
   type Sampler,
   type SamplerOptions,
 } from './generate/sampler.js';
-export { type Components, componentsOf, DEFAULT_OPTIONS, type RunOptions } from './model/components.js';
-export type { FeedForwardConfig, LayerConfig, ModelConfig, NormConfig } from './model/config.js';
+export { type Chosen, type Components, componentsOf, DEFAULT_OPTIONS, type RunOptions } from './model/components.js';
+export type {
+  ExpertsConfig,
+  FeedForwardConfig,
+  GatedConfig,
+  LayerConfig,
+  ModelConfig,
+  NormConfig,
+  RouterConfig,
+} from './model/config.js';
+export { type Conversion, convertHeads } from './model/convert-heads.js';
 export { assemble, type LoadOptions, loadModel, type Model } from './model/load.js';
 export { type ForwardOptions, forward, type Sequence } from './model/transformer.js';
-export type { GatedWeights, LayerWeights, ModelWeights } from './model/weights.js';
+export type { ExpertsWeights, FeedForwardWeights, GatedWeights, LayerWeights, ModelWeights } from './model/weights.js';
 export { type Golden, type GoldenOptions, makeGolden, writeGolden } from './reference/golden.js';
 export { type Architecture, type Inspection, inspect } from './reference/inspect.js';
+export { type Choice, nameOfSight, type Relation, relationOf } from './reference/lattice.js';
 export { AXES, type Axis } from './tensor/axes.js';
 export type { Matrix } from './tensor/matrix.js';
 export { expectShape, type Floats, flat, type Precision, type Tensor, tensor } from './tensor/tensor.js';

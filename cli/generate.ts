@@ -1,11 +1,20 @@
 import type { Command } from 'commander';
+import type { KvCache } from '../attention/cache/cache.js';
+import { bytesTogether } from '../attention/cache/paged.js';
 import { AttentionCounter } from '../attention/layer.js';
 import { eosIdsOf } from '../src/checkpoint/folder.js';
 import { TouchstoneError, UsageError } from '../src/errors.js';
-import { generate } from '../src/generate/generate.js';
+import { loadCache, saveCache } from '../src/generate/cache-file.js';
+import {
+  checkRequest,
+  commonBeginning,
+  feed,
+  type GeneratedToken,
+  generate,
+  longestText,
+} from '../src/generate/generate.js';
 import { logProbability } from '../src/generate/sampler.js';
 import type { Model } from '../src/model/load.js';
-import { detokenizer, stopFilter, type TextStream } from '../src/text/stream.js';
 import type { TextTokenizer } from '../src/text/tokenizer.js';
 import {
   collected,
@@ -22,6 +31,7 @@ import {
   wholeNumber,
 } from './options.js';
 import { Stopwatch, statsOf, statsText } from './stats.js';
+import { TextOut } from './text-out.js';
 
 interface Flags extends RunFlags {
   readonly model: string;
@@ -40,6 +50,9 @@ interface Flags extends RunFlags {
   readonly logprobs?: true;
   readonly stream: boolean;
   readonly stats?: true;
+  readonly continuations: number;
+  readonly saveCache?: string;
+  readonly loadCache?: string;
 }
 
 export function generateCommand(): Command {
@@ -64,6 +77,17 @@ export function generateCommand(): Command {
       'seed of the sampler, Mersenne Twister MT19937 (default: a new one, said by --stats and --json)',
       wholeNumber(0),
     )
+    .option(
+      '--continuations <n>',
+      'this many continuations of the prompt, which is fed once; the i-th is drawn with seed + i - 1',
+      wholeNumber(1),
+      1,
+    )
+    .option('--save-cache <file>', 'write the key/value cache of the prompt to a .safetensors file')
+    .option(
+      '--load-cache <file>',
+      'go on from a saved cache: only what the prompt has beyond it is fed; without a prompt, from its own tokens',
+    )
     .option('--stop <text>', 'end before this text; may be given several times', collected)
     .option('--echo', 'print the prompt before its continuation')
     .option('--json', 'print one JSON object: ids, text, timings')
@@ -76,39 +100,72 @@ export function generateCommand(): Command {
 
 async function run(argument: string | undefined, flags: Flags): Promise<void> {
   checkFlags(argument, flags);
-  const prompt = flags.ids ? undefined : await promptText(argument, flags);
+  const given = flags.ids ? undefined : await promptText(argument, flags);
+  const fromCache = flags.loadCache !== undefined && !flags.ids && given === '';
+  const prompt = fromCache ? undefined : given;
   const watch = new Stopwatch();
   const { model, tokenizer } = load(flags.model, flags);
   if (flags.stop && !tokenizer) {
     throw new TouchstoneError(`${flags.model}: --stop needs a tokenizer.json, and there is none.`);
   }
-  const ids = flags.ids ?? encodePrompt(prompt!, tokenizer, flags.model);
+  const cache = flags.loadCache === undefined ? model.components.newCache() : loadCache(flags.loadCache, model);
+  const ids = flags.ids ?? (fromCache ? [...cache.ids] : encodePrompt(prompt!, tokenizer, flags.model));
+  if (flags.loadCache !== undefined) goBackToCommon(cache, ids, flags.loadCache);
   watch.lap('load');
-  const maxNewTokens = flags.maxNewTokens ?? Math.max(1, Math.min(128, model.config.context - ids.length));
+  const room = Math.min(longestText(model) - ids.length, 128);
   const seed = flags.seed ?? Math.floor(Math.random() * 2 ** 32);
-  const result = await produce(model, tokenizer, ids, { ...flags, maxNewTokens, seed }, watch);
-  const stats = statsOf(watch, ids.length, result);
+  const made = { ...flags, maxNewTokens: flags.maxNewTokens ?? Math.max(1, room), seed };
+  const fresh = ids.length - cache.next;
+  const result = await produce(model, tokenizer, ids, cache, made, watch);
+  const stats = statsOf(watch, fresh, result);
   if (flags.json) {
-    const { text, newIds, finish, logprobs } = result;
     const about = { model: flags.model, prompt, prompt_ids: ids };
-    const made = { ids: newIds, text, finish_reason: finish, seed, logprobs, stats };
-    process.stdout.write(`${JSON.stringify({ ...about, ...made })}\n`);
+    const [only, ...more] = result.continuations.map((one, i) => jsonOf(one, seed + i));
+    const written = more.length === 0 ? only : { continuations: [only, ...more] };
+    process.stdout.write(`${JSON.stringify({ ...about, ...written, stats })}\n`);
   }
   if (flags.stats) process.stderr.write(statsText(stats, seed, flags.temperature > 0));
 }
 
+function jsonOf({ newIds, text, finish, logprobs }: Continuation, seed: number) {
+  return { ids: newIds, text, finish_reason: finish, seed, logprobs };
+}
+
+/** Lets go of what a loaded cache holds beyond the prompt, and of the prompt's last token, whose logits are needed. */
+function goBackToCommon(cache: KvCache, ids: readonly number[], file: string): void {
+  const common = commonBeginning(cache.ids, ids);
+  if (common === 0) {
+    throw new TouchstoneError(
+      `${file}: its tokens and the prompt's have no beginning in common; feed the prompt without it.`,
+    );
+  }
+  const to = Math.min(common, ids.length - 1);
+  if (to < cache.next) cache.rollback(to);
+}
+
 /** @throws UsageError for flags that do not go together. */
-function checkFlags(argument: string | undefined, { promptFile, ids, json, logprobs, echo, stop }: Flags): void {
-  const given = [argument, promptFile, ids].filter((source) => source !== undefined).length;
+function checkFlags(argument: string | undefined, flags: Flags): void {
+  const { json, logprobs, echo, stop, cache, saveCache: save, loadCache: from, continuations, temperature } = flags;
+  const given = [argument, flags.promptFile, flags.ids].filter((source) => source !== undefined).length;
   if (given > 1) throw new UsageError('The prompt is given twice; give one of: an argument, --prompt-file, --ids.');
   if (logprobs && !json) throw new UsageError('--logprobs: goes with --json, which prints them.');
   if (echo && json) throw new UsageError('--echo: --json holds the prompt already; give one of them.');
   if (stop?.includes('')) throw new UsageError('--stop: expected a text, got an empty one.');
+  if (cache === 'none' && (save !== undefined || from !== undefined)) {
+    throw new UsageError(
+      `--${save === undefined ? 'load' : 'save'}-cache: the cache none keeps nothing; choose another.`,
+    );
+  }
+  if (continuations > 1 && temperature === 0) {
+    throw new UsageError('--continuations: greedy ones are all alike; give a --temperature above 0.');
+  }
 }
 
-async function promptText(argument: string | undefined, { promptFile }: Flags): Promise<string> {
+/** The prompt; an empty one where standard input is a terminal and a saved cache has tokens to go on from. */
+async function promptText(argument: string | undefined, { promptFile, loadCache: from }: Flags): Promise<string> {
   if (argument !== undefined) return argument;
   if (promptFile !== undefined) return readTextFile(promptFile);
+  if (process.stdin.isTTY && from !== undefined) return '';
   if (process.stdin.isTTY) {
     throw new UsageError(
       'There is no prompt; give one as an argument, with --prompt-file, --ids, or on standard input.',
@@ -121,76 +178,63 @@ async function promptText(argument: string | undefined, { promptFile }: Flags): 
     .replace(/\r?\n$/, '');
 }
 
-interface Result {
+interface Continuation {
   readonly text: string;
   readonly newIds: number[];
   readonly finish: 'length' | 'eos' | 'stop';
   readonly logprobs: number[] | undefined;
-  readonly counter: { computed: number; reused: number };
-  readonly layers: number;
-  readonly bytes: { used: number; allocated: number };
 }
 
-/** Generates and, unless --json or --no-stream say otherwise, prints the text as it comes. */
+type Request = Flags & { maxNewTokens: number; seed: number };
+
+/** Generates every continuation, each from a fork of one cache, and unless --json or --no-stream say otherwise prints text as it comes. */
 async function produce(
   model: Model,
   tokenizer: TextTokenizer | null,
   ids: number[],
-  flags: Flags & { maxNewTokens: number; seed: number },
+  cache: KvCache,
+  flags: Request,
   watch: Stopwatch,
-): Promise<Result> {
-  const newIds: number[] = [];
-  const logprobs: number[] | undefined = flags.logprobs && [];
+) {
   const counter = new AttentionCounter();
-  const cache = model.components.newCache();
-  const eosIds = eosIdsOf(flags.model);
   // Chunks give Ctrl-C its chance; without a cache each would compute all before it again.
   const prefillChunk = flags.prefillChunk ?? (flags.cache === 'none' ? undefined : 64);
-  const tokens = generate(model, ids, cache, { ...flags, eosIds, prefillChunk, pause, counter });
-  const text = new TextOut(tokenizer, ids, flags);
+  const options = { ...flags, eosIds: eosIdsOf(flags.model), prefillChunk, pause, counter };
+  checkRequest(model, ids, flags.maxNewTokens);
+  if (flags.saveCache !== undefined || (flags.continuations > 1 && flags.cache !== 'none')) {
+    await feed(model, ids, cache, { from: cache.next, chunk: prefillChunk, pause, counter });
+    watch.lap('prefill');
+    if (flags.saveCache !== undefined) saveCache(flags.saveCache, cache, model);
+    cache.rollback(ids.length - 1);
+  }
+  const caches = [cache, ...Array.from({ length: flags.continuations - 1 }, () => cache.fork())];
+  const continuations: Continuation[] = [];
+  for (const [i, own] of caches.entries()) {
+    const seed = flags.seed + i;
+    if (flags.continuations > 1 && !flags.json) {
+      process.stdout.write(`--- ${i + 1} of ${flags.continuations}, seed ${seed}\n`);
+    }
+    const text = new TextOut(tokenizer, ids, flags);
+    continuations.push(await continuation(generate(model, ids, own, { ...options, seed }), text, options, watch));
+  }
+  const newTokens = continuations.map(({ newIds }) => newIds.length);
+  return { continuations, newTokens, counter, layers: model.config.layers.length, bytes: bytesTogether(caches) };
+}
+
+async function continuation(
+  tokens: AsyncIterable<GeneratedToken>,
+  text: TextOut,
+  { logprobs: wanted, eosIds }: { logprobs?: true; eosIds: readonly number[] },
+  watch: Stopwatch,
+): Promise<Continuation> {
+  const newIds: number[] = [];
+  const logprobs: number[] | undefined = wanted && [];
   for await (const { id, logits_N } of tokens) {
     watch.lap(newIds.length === 0 ? 'prefill' : 'decode');
     newIds.push(id);
     logprobs?.push(logProbability(logits_N, id));
     if (text.push(id)) break;
   }
-  const stopped = text.end();
-  const finish = stopped ? 'stop' : eosIds.includes(newIds.at(-1)!) ? 'eos' : 'length';
-  const layers = model.config.layers.length;
-  return { text: text.whole, newIds, finish, logprobs, counter, layers, bytes: cache.bytes() };
-}
-
-/** Turns tokens into text, up to a stop text, and prints it when it is time. */
-class TextOut {
-  whole = '';
-  private readonly pieces: TextStream<number>;
-  private readonly stops: ReturnType<typeof stopFilter>;
-  private readonly flags: Flags;
-
-  constructor(tokenizer: TextTokenizer | null, prompt: number[], flags: Flags) {
-    this.flags = flags;
-    // Without a tokenizer, the ids themselves are the text.
-    this.pieces = tokenizer ? detokenizer(tokenizer, prompt) : { push: (id) => `${id} `, end: () => '' };
-    this.stops = stopFilter(flags.stop ?? []);
-    if (flags.echo) process.stdout.write(tokenizer ? tokenizer.decode(prompt) : `${prompt.join(' ')} `);
-  }
-
-  /** Whether a stop text has been met. */
-  push(id: number): boolean {
-    this.take(this.stops.push(this.pieces.push(id)));
-    return this.stops.hit !== null;
-  }
-
-  /** Lets out what was held back. Whether a stop text has been met. */
-  end(): boolean {
-    if (this.stops.hit === null) this.take(this.stops.push(this.pieces.end()));
-    if (this.stops.hit === null) this.take(this.stops.end());
-    if (!this.flags.json) process.stdout.write(this.flags.stream ? '\n' : `${this.whole}\n`);
-    return this.stops.hit !== null;
-  }
-
-  private take(text: string): void {
-    this.whole += text;
-    if (text !== '' && this.flags.stream && !this.flags.json) process.stdout.write(text);
-  }
+  const finish = text.end() ? 'stop' : eosIds.includes(newIds.at(-1)!) ? 'eos' : 'length';
+  return { text: text.whole, newIds, finish, logprobs };
 }

@@ -1,4 +1,5 @@
 /** What `--stats` and `--json` say of a run. */
+import type { AttentionCounter } from '../attention/layer.js';
 
 /** Adds up wall-clock time by phase. */
 export class Stopwatch {
@@ -25,26 +26,30 @@ export interface Stats {
   /** Tokens whose keys and values were computed, and found stored, counted in each layer and averaged over layers. */
   readonly kv_rows_computed: number;
   readonly kv_rows_reused: number;
+  /** The most bytes that an attention kernel took at once beside its inputs and outputs. */
+  readonly scratch_bytes: number;
 }
 
 interface Measured {
-  readonly newIds: readonly number[];
-  readonly counter: { readonly computed: number; readonly reused: number };
+  /** Of each continuation. */
+  readonly newTokens: readonly number[];
+  readonly counter: AttentionCounter;
   readonly layers: number;
   readonly bytes: { readonly used: number; readonly allocated: number };
 }
 
-export function statsOf({ ms }: Stopwatch, promptTokens: number, { newIds, counter, layers, bytes }: Measured): Stats {
+export function statsOf({ ms }: Stopwatch, fed: number, { newTokens, counter, layers, bytes }: Measured): Stats {
   return {
     load_ms: round(ms.load),
-    prefill_tokens: newIds.length > 0 ? promptTokens : 0,
+    prefill_tokens: counter.computed > 0 ? fed : 0,
     prefill_ms: round(ms.prefill),
-    decode_tokens: Math.max(newIds.length - 1, 0),
+    decode_tokens: newTokens.reduce((sum, tokens) => sum + Math.max(tokens - 1, 0), 0),
     decode_ms: round(ms.decode),
     kv_bytes_used: bytes.used,
     kv_bytes_allocated: bytes.allocated,
     kv_rows_computed: counter.computed / layers,
     kv_rows_reused: counter.reused / layers,
+    scratch_bytes: counter.scratch.peakBytes,
   };
 }
 
@@ -58,6 +63,7 @@ export function statsText(stats: Stats, seed: number, sampled: boolean): string 
     ['decode', speed(stats.decode_tokens, stats.decode_ms)],
     ['KV bytes', `${number(stats.kv_bytes_used)} used, ${number(stats.kv_bytes_allocated)} allocated`],
     ['KV rows', `${number(stats.kv_rows_computed)} computed, ${number(stats.kv_rows_reused)} reused (a layer)`],
+    ['scratch', `${number(stats.scratch_bytes)} bytes at most in an attention kernel`],
     ...(sampled ? [['seed', String(seed)]] : []),
   ];
   return `\n${lines.map(([name, value]) => `${name!.padEnd(9)} ${value}`).join('\n')}\n`;

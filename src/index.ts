@@ -53,6 +53,7 @@ export { openSafetensors, type SafetensorsFile } from './checkpoint/safetensors/
 export { type TensorToWrite, writeSafetensors } from './checkpoint/safetensors/write.js';
 export { embeddedModel } from './embedded.js';
 export { CheckpointError, RequestError, ShapeError, TouchstoneError, UsageError } from './errors.js';
+export { loadCache, saveCache } from './generate/cache-file.js';
 export { type FeedOptions, feed, type GeneratedToken, type GenerateOptions, generate } from './generate/generate.js';
 export {
   argmax,

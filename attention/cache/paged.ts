@@ -132,6 +132,15 @@ export class PagedCache implements KvCache {
     return { used: (this.next * pageBytes) / pageSize, allocated: this.table.length * pageBytes };
   }
 
+  /** Adds its pages, each with the rows that it has in it. */
+  countInto(filled: Map<Page, { rows: number; bytesOfRow: number; bytes: number }>): void {
+    const { pageSize, pageBytes } = this.pool;
+    for (const [i, page] of this.table.entries()) {
+      const rows = Math.max(Math.min(pageSize, this.next - i * pageSize), filled.get(page)?.rows ?? 0);
+      filled.set(page, { rows, bytesOfRow: pageBytes / pageSize, bytes: pageBytes });
+    }
+  }
+
   /** Lets the index know the whole pages, and holds its own where it knew equal ones. */
   private learn(): void {
     if (!this.index) return;
@@ -145,4 +154,22 @@ export class PagedCache implements KvCache {
       this.pool.release(own);
     }
   }
+}
+
+/** What several caches take together: a page that some of them share counts once, with the most rows that one of them has in it. */
+export function bytesTogether(caches: readonly KvCache[]): { used: number; allocated: number } {
+  const filled = new Map<Page, { rows: number; bytesOfRow: number; bytes: number }>();
+  let [used, allocated] = [0, 0];
+  for (const cache of caches) {
+    if (cache instanceof PagedCache) cache.countInto(filled);
+    else {
+      used += cache.bytes().used;
+      allocated += cache.bytes().allocated;
+    }
+  }
+  for (const { rows, bytesOfRow, bytes } of filled.values()) {
+    used += rows * bytesOfRow;
+    allocated += bytes;
+  }
+  return { used, allocated };
 }

@@ -28,7 +28,8 @@ export interface GeneratedToken {
 
 /**
  * Generates tokens after a prompt, one at a time; the last one may be an end-of-sequence token.
- * @param cache an empty cache of this model, or one that holds a beginning of `prompt`
+ * @param cache an empty cache of this model, or one that holds a beginning of `prompt`; one that shares rows between sequences takes
+ * over what it knows of the prompt
  * @throws RequestError, UsageError at once for a request that cannot be served (`checkRequest`, `createSampler`)
  */
 export function generate(
@@ -38,6 +39,7 @@ export function generate(
   options: GenerateOptions,
 ): AsyncGenerator<GeneratedToken> {
   checkRequest(model, prompt, options.maxNewTokens);
+  expectBeginning(cache, prompt);
   return continuation(model, prompt, cache, createSampler(options), options);
 }
 
@@ -49,6 +51,7 @@ async function* continuation(
   { maxNewTokens, prefillChunk, eosIds, counter, pause }: GenerateOptions,
 ): AsyncGenerator<GeneratedToken> {
   const ids = [...prompt];
+  if (cache.next === 0) cache.adopt(prompt.slice(0, -1)); // the last one is fed: its logits are asked for
   for (let made = 0; made < maxNewTokens; made++) {
     const fresh = made === 0 ? { from: 0, chunk: prefillChunk } : { from: ids.length - 1 };
     const logits_N = flat(await feed(model, ids, cache, { ...fresh, counter, pause }));
@@ -112,18 +115,41 @@ function stacked(parts: readonly Tensor[]): Tensor {
 }
 
 /** @throws UsageError, RequestError */
-export function checkRequest({ config }: Model, prompt: readonly number[], newTokens: number): void {
+export function checkRequest(model: Model, prompt: readonly number[], newTokens: number): void {
   if (!Number.isInteger(newTokens) || newTokens < 0) {
     throw new UsageError(`New tokens: expected a whole number of at least 0, got ${newTokens}.`);
   }
   if (prompt.length === 0) throw new RequestError('The prompt has no tokens; give at least one.');
-  expectIds(prompt, config.vocabulary);
-  const total = prompt.length + newTokens;
-  if (total > config.context) {
-    const room = config.context - prompt.length;
+  expectIds(prompt, model.config.vocabulary);
+  const [total, most] = [prompt.length + newTokens, longestText(model)];
+  if (total > most) {
+    const room = most - prompt.length;
     throw new RequestError(
-      `The prompt's ${prompt.length} tokens and ${newTokens} new ones exceed the model's context of ${config.context}; ` +
-        (room > 0 ? `ask for at most ${room} new tokens.` : 'shorten the prompt.'),
+      `The prompt's ${prompt.length} tokens and ${newTokens} new ones exceed the model's context of ${most}; ` +
+        `${room > 0 ? `ask for at most ${room} new tokens` : 'shorten the prompt'}, or let it see a window (visibility sliding, chunked, sinks).`,
     );
   }
+}
+
+/** The most tokens that a sequence can have: the context, or without end where no token sees more than that many. */
+export function longestText({ config, components }: Model): number {
+  const sees = components.layers.map(({ visibility }) => visibility.sinks + visibility.span);
+  return Math.max(...sees) <= config.context ? Number.POSITIVE_INFINITY : config.context;
+}
+
+/** @throws RequestError if a cache holds other tokens than a prompt begins with. */
+function expectBeginning(cache: KvCache, prompt: readonly number[]): void {
+  const common = commonBeginning(cache.ids, prompt);
+  if (common < cache.next) {
+    throw new RequestError(
+      `The cache holds ${cache.next} tokens, and the prompt goes another way from token ${common} on; roll it back to there, or use another.`,
+    );
+  }
+}
+
+/** How many tokens two sequences have in common from the beginning on. */
+export function commonBeginning(a: ArrayLike<number>, b: ArrayLike<number>): number {
+  let common = 0;
+  while (common < Math.min(a.length, b.length) && a[common] === b[common]) common++;
+  return common;
 }

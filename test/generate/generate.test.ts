@@ -89,7 +89,7 @@ describe('generation', () => {
 
   it('refuses what it cannot do, before it computes', async () => {
     await expect(ids({ maxNewTokens: 500 })).rejects.toThrow(
-      "The prompt's 48 tokens and 500 new ones exceed the model's context of 512; ask for at most 464 new tokens.",
+      "The prompt's 48 tokens and 500 new ones exceed the model's context of 512; ask for at most 464 new tokens, or let it see a window (visibility sliding, chunked, sinks).",
     );
     await expect(ids({ maxNewTokens: 1 }, undefined, Array(512).fill(1))).rejects.toThrow('shorten the prompt');
     await expect(ids({ maxNewTokens: 1 }, undefined, [])).rejects.toThrow('The prompt has no tokens');

@@ -7,7 +7,7 @@
  * A tile is a run of *positions*, not of stored rows, so the result does not depend on how the cache cuts its blocks, on hidden rows, or on the
  * queries computed together: flash is bit-identical to itself. To the reference it is equal up to reordering.
  */
-import { addScaledInto, dot, roundingOf } from '../../src/math/sum.js';
+import { addScaledInto, BLOCK, dot, roundingOf } from '../../src/math/sum.js';
 import { type Floats, flat } from '../../src/tensor/tensor.js';
 import type { AttentionCall, AttentionKernel } from './kernel.js';
 import { type Rows, rowsOfCall } from './rows.js';
@@ -17,15 +17,24 @@ import { Scratch } from './scratch.js';
 export function flashOf(tile: number): AttentionKernel {
   return {
     name: 'flash',
-    // Each tile rounds l and the sum of values a few times more: scaled down, added. The rest is exp and the division at the end.
-    bound: (keys) => 16 + 2 * Math.ceil(keys / tile),
+    bound: (keys) => boundOf(tile, keys) + boundOf(BLOCK, keys),
     attend(calls, scratch = new Scratch()) {
       for (const call of calls) scratch.within(() => attendOne(call, tile, scratch));
     },
   };
 }
 
-export const flash = flashOf(32);
+export const flash = flashOf(BLOCK);
+
+/**
+ * How far a softmax-weighted sum of values in [-1, 1] may be rounded away from the true one (of the same scores), in unit roundoffs: a sum of n
+ * terms by n - 1 (Higham, "Accuracy and Stability of Numerical Algorithms", section 4.2), in the values' sum and in that of the weights; each
+ * tile scales both down and adds to them; a weight exp(-x) is off by 1 + x, of which the weighted mean is at most 2 + ln(keys). The
+ * distance of two such sums is at most their errors' sum.
+ */
+function boundOf(tile: number, keys: number): number {
+  return 2 * (Math.min(tile, keys) + 2 * Math.ceil(keys / tile) + 2 + Math.log(keys)) + 4;
+}
 
 /** One head of one query, and what is known of it after some tiles. */
 interface Head {

@@ -32,8 +32,8 @@ export function sights(window: number, length: number): Sight[] {
 }
 
 /** The textbook's choices for a rule: what all others are held against. */
-export function textbook(sight: Sight): Choice {
-  return { attention: 'auto', ...sight, cache: 'contiguous', kernel: 'reference' };
+export function textbook({ visibility, positions }: Sight): Choice {
+  return { attention: 'auto', visibility, positions, cache: 'contiguous', kernel: 'reference' };
 }
 
 /** A model with other parts, its weights read once. Pages are small, and prefilled pages are found again. */
@@ -66,4 +66,14 @@ export function mustBeRefused({ layers }: ModelConfig, { attention, visibility, 
   if (attention === 'mqa' && shape.kind === 'grouped' && shape.keyValueHeads !== 1) return true;
   const kinds = visibility === 'auto' ? layers.map((layer) => layer.visibility.kind) : [visibility.kind];
   return cache === 'ring' && kinds.every((kind) => kind === 'causal');
+}
+
+/** Largest difference, in unit roundoffs of float32 of the largest |logit|. */
+export function distance(found: Floats, expected: Floats): number {
+  let [error, largest] = [0, 0];
+  for (const [i, value] of expected.entries()) {
+    error = Math.max(error, Math.abs(found[i]! - value));
+    largest = Math.max(largest, Math.abs(value));
+  }
+  return error / largest / 2 ** -24;
 }

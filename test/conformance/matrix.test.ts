@@ -7,6 +7,7 @@ import { expectSameBits } from '../support/bits.js';
 import { CHECKPOINTS, fixture } from '../support/fixtures.js';
 import {
   CACHE_NAMES,
+  distance,
   KERNEL_NAMES,
   logitsOf,
   mustBeRefused,
@@ -19,17 +20,6 @@ import {
 
 const LENGTH = 45;
 const CHUNKS = [1, 4, 13, LENGTH];
-const UNIT = 2 ** -24;
-
-/** Largest difference, in unit roundoffs of the largest |logit|. */
-function distance(found: Floats, expected: Floats): number {
-  let [error, largest] = [0, 0];
-  for (const [i, value] of expected.entries()) {
-    error = Math.max(error, Math.abs(found[i]! - value));
-    largest = Math.max(largest, Math.abs(value));
-  }
-  return error / largest / UNIT;
-}
 
 describe.each(CHECKPOINTS.filter((name) => name.startsWith('tiny-')))('%s', (name) => {
   const model = loadModel(fixture(name));

@@ -1,0 +1,58 @@
+/** A window bounds the memory of a text of any length, and so does a window with sinks. */
+import { setFlagsFromString } from 'node:v8';
+import { runInNewContext } from 'node:vm';
+import { describe, expect, it } from 'vitest';
+import { generate } from '../../src/generate/generate.js';
+import { argmax } from '../../src/generate/sampler.js';
+import { loadModel } from '../../src/model/load.js';
+import { forward } from '../../src/model/transformer.js';
+import { type Floats, flat } from '../../src/tensor/tensor.js';
+import { fixture } from '../support/fixtures.js';
+
+setFlagsFromString('--expose-gc');
+const collect = runInNewContext('gc') as () => void;
+
+/** Bytes that live on the heap once garbage is gone. */
+function heap(): number {
+  collect();
+  return process.memoryUsage().heapUsed;
+}
+
+describe.each([
+  ['sliding', { visibility: { kind: 'sliding', window: 128 } }],
+  ['sinks, by slot', { visibility: { kind: 'sinks', sinks: 4, window: 124 }, positions: 'in-cache' }],
+] as const)('20,000 decode steps with a window (%s)', (_, options) => {
+  it('hold a constant number of KV bytes and a constant heap', { timeout: 600_000 }, async () => {
+    const model = loadModel(fixture('tiny-llama-rope3-f16'), { ...options, cache: 'ring' });
+    const cache = model.components.newCache();
+    const seen: { bytes: object; heap: number }[] = [];
+    let id = 1;
+    for (let step = 1; step <= 20_000; step++) {
+      const logits: Floats = flat(await forward(model, [{ ids: [id], cache }]));
+      id = argmax(logits);
+      if (step % 5000 === 0) seen.push({ bytes: cache.bytes(), heap: heap() });
+    }
+    expect(cache.next).toBe(20_000);
+    const token = 2 * 2 * 2 * 16 * 4; // layers, keys and values, heads, head dim, float32
+    for (const { bytes } of seen) expect(bytes).toEqual({ used: 128 * token, allocated: 129 * token });
+    const heaps = seen.map((each) => each.heap);
+    expect(Math.max(...heaps) - Math.min(...heaps)).toBeLessThan(300_000);
+  });
+});
+
+it('generation goes on past four times the context, where a window bounds what is seen', async () => {
+  const options = {
+    visibility: { kind: 'sinks', sinks: 4, window: 60 },
+    positions: 'in-cache',
+    cache: 'ring',
+  } as const;
+  const model = loadModel(fixture('tiny-llama-rope3-f16'), options);
+  let made = 0;
+  for await (const _ of generate(model, [1, 2, 3], model.components.newCache(), { maxNewTokens: 2100 })) made++;
+  expect(made).toBe(2100);
+  expect(model.config.context).toBe(512);
+  const full = loadModel(fixture('tiny-llama-rope3-f16'));
+  expect(() => generate(full, [1, 2, 3], full.components.newCache(), { maxNewTokens: 2100 })).toThrow(
+    "exceed the model's context of 512",
+  );
+});

@@ -13,13 +13,14 @@ import {
   generate,
   longestText,
 } from '../src/generate/generate.js';
-import { logProbability } from '../src/generate/sampler.js';
+import { createSampler, logProbability } from '../src/generate/sampler.js';
 import type { Model } from '../src/model/load.js';
 import type { TextTokenizer } from '../src/text/tokenizer.js';
 import {
   collected,
   decimal,
   encodePrompt,
+  expectNoPartOf,
   idList,
   load,
   modelOption,
@@ -108,6 +109,7 @@ async function run(argument: string | undefined, flags: Flags): Promise<void> {
   if (flags.stop && !tokenizer) {
     throw new TouchstoneError(`${flags.model}: --stop needs a tokenizer.json, and there is none.`);
   }
+  if (flags.saveCache !== undefined) expectNoPartOf(model, flags.saveCache, '--save-cache');
   const cache = flags.loadCache === undefined ? model.components.newCache() : loadCache(flags.loadCache, model);
   const ids = flags.ids ?? (fromCache ? [...cache.ids] : encodePrompt(prompt!, tokenizer, flags.model));
   if (flags.loadCache !== undefined) goBackToCommon(cache, ids, flags.loadCache);
@@ -200,7 +202,8 @@ async function produce(
   // Chunks give Ctrl-C its chance; without a cache each would compute all before it again.
   const prefillChunk = flags.prefillChunk ?? (flags.cache === 'none' ? undefined : 64);
   const options = { ...flags, eosIds: eosIdsOf(flags.model), prefillChunk, pause, counter };
-  checkRequest(model, ids, flags.maxNewTokens);
+  checkRequest(model, ids, flags.maxNewTokens); // before anything is fed or printed
+  createSampler(options);
   if (flags.saveCache !== undefined || (flags.continuations > 1 && flags.cache !== 'none')) {
     await feed(model, ids, cache, { from: cache.next, chunk: prefillChunk, pause, counter });
     watch.lap('prefill');

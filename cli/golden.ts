@@ -1,9 +1,9 @@
-import { existsSync, realpathSync } from 'node:fs';
 import type { Command } from 'commander';
 import { UsageError } from '../src/errors.js';
 import { makeGolden, writeGolden } from '../src/reference/golden.js';
 import {
   encodePrompt,
+  expectNoPartOf,
   idList,
   load,
   newCommand,
@@ -46,9 +46,7 @@ export function goldenCommand(): Command {
     const given = flags.ids ?? (flags.idsFile === undefined ? undefined : readIds(flags.idsFile));
     const ids = given ?? encodePrompt(flags.prompt!, tokenizer, folder);
     const { steps, prefillChunk, out } = flags;
-    if (existsSync(out) && model.files.some((file) => realpathSync(file) === realpathSync(out))) {
-      throw new UsageError(`--out: ${out} is a file of the checkpoint itself; give another one.`);
-    }
+    expectNoPartOf(model, out, '--out');
     const golden = await makeGolden(model, ids, model.components.newCache(), { steps, prefillChunk, pause });
     writeGolden(out, golden, model);
     const rows = golden.logits.length / golden.vocabulary;

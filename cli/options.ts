@@ -1,5 +1,5 @@
 /** Options that several commands share, and how their values are read. */
-import { readFileSync } from 'node:fs';
+import { existsSync, readFileSync, realpathSync } from 'node:fs';
 import { setImmediate } from 'node:timers/promises';
 import { Command, InvalidArgumentError, Option } from 'commander';
 import { KV_DTYPES } from '../attention/cache/cache.js';
@@ -141,6 +141,13 @@ export function load(folder: string, flags: RunFlags): { model: Model; tokenizer
   const chosen = { attention, visibility, positions, cache, ...cacheSizesOf(flags), kvDtype, kernel, precision };
   const model = loadModel(folder, { ...chosen, ignoreConfigKeys });
   return { model, tokenizer: loadTokenizer(folder, model.config.vocabulary) };
+}
+
+/** @throws UsageError if what is to be written would take the place of a file that the model was read from. */
+export function expectNoPartOf({ files }: Model, out: string, flag: string): void {
+  if (existsSync(out) && files.some((file) => realpathSync(file) === realpathSync(out))) {
+    throw new UsageError(`${flag}: ${out} is a file of the checkpoint itself; give another one.`);
+  }
 }
 
 /** Text -> token ids. @throws TouchstoneError where there is no tokenizer, or nothing to feed. */

@@ -36,13 +36,13 @@ for (const [i, [name]] of runs.entries()) {
   const numbers = [mean(inside), mean(beyond), Math.max(...series[i]!)].map((x) => x.toFixed(2));
   console.log(`| ${name} | ${numbers.join(' | ')} | ${read[i]!.bytes.toLocaleString('en-US')} |`);
 }
+const [min, max] = [Math.floor(Math.min(...series.flat())), Math.ceil(Math.max(...series.flat()))];
 for (const [i, [name]] of runs.entries()) {
-  console.log(
-    `\n${name}\n${plot(
-      series[i]!.flatMap((x) => [x, x, x]),
-      { height: 6, min: lowest(), max: highest() },
-    )}`,
+  const lines = plot(
+    series[i]!.flatMap((x) => [x, x, x]),
+    { height: 6, min, max },
   );
+  console.log(`\n${name}\n${lines.replace(/ +$/gm, '')}`);
 }
 
 function textOf(name: string): number[] {
@@ -67,12 +67,4 @@ async function segments(options: LoadOptions): Promise<{ costs: number[]; bytes:
 
 function mean(values: readonly number[]): number {
   return values.reduce((a, b) => a + b, 0) / values.length;
-}
-
-function lowest(): number {
-  return Math.floor(Math.min(...series.flat()));
-}
-
-function highest(): number {
-  return Math.ceil(Math.max(...series.flat()));
 }

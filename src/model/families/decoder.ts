@@ -1,9 +1,12 @@
 /** What families that took Llama's form share: sizes of grouped heads, and tensor names. */
 import type { GroupedConfig, GroupedWeights } from '../../../attention/strategy/strategy.js';
+import type { VisibilityConfig } from '../../../attention/visibility/index.js';
 import { CheckpointError } from '../../errors.js';
-import type { GatedConfig, LayerConfig, ModelConfig } from '../config.js';
+import type { Activation } from '../../math/elementwise.js';
+import { deepFreeze, type GatedConfig, type LayerConfig, type ModelConfig } from '../config.js';
 import type { FeedForwardWeights, GatedWeights, LayerWeights, ModelWeights, WeightReader } from '../weights.js';
 import { readHead } from './common.js';
+import { type RopeKeys, ropeOf } from './rope-config.js';
 
 interface HeadKeys {
   readonly hidden_size: number;
@@ -28,6 +31,58 @@ export function headsOf(keys: HeadKeys, file: string): Pick<GroupedConfig, 'quer
     );
   }
   return { queryHeads, keyValueHeads, headDim };
+}
+
+/** The keys that say how wide and deep a model is. */
+interface ModelKeys {
+  readonly vocab_size: number;
+  readonly hidden_size: number;
+  readonly tie_word_embeddings: boolean;
+  readonly max_position_embeddings: number;
+}
+
+/** A frozen model of these layers, whose final norm is that of its layers. */
+export function modelOf(family: string, keys: ModelKeys, layers: readonly LayerConfig[]): ModelConfig {
+  return deepFreeze<ModelConfig>({
+    family,
+    vocabulary: keys.vocab_size,
+    width: keys.hidden_size,
+    layers,
+    finalNorm: layers[0]!.norm,
+    tied: keys.tie_word_embeddings,
+    context: keys.max_position_embeddings,
+  });
+}
+
+interface PlainLayerKeys extends HeadKeys, RopeKeys {
+  readonly intermediate_size: number;
+  readonly hidden_act: Activation;
+  readonly max_position_embeddings: number;
+  readonly rms_norm_eps: number;
+}
+
+/** Llama's layer: grouped heads with rope, and a gated feed-forward. */
+export function plainLayer(
+  keys: PlainLayerKeys,
+  visibility: VisibilityConfig,
+  biases: { readonly attention: boolean; readonly feedForward: boolean },
+  file: string,
+): LayerConfig {
+  const heads = headsOf(keys, file);
+  const rope = ropeOf(keys, { dim: heads.headDim, context: keys.max_position_embeddings }, file);
+  return {
+    norm: { kind: 'rms', eps: keys.rms_norm_eps },
+    attention: { kind: 'grouped', ...heads, scale: 1 / Math.sqrt(heads.headDim), rope },
+    attentionBias: biases.attention,
+    visibility,
+    feedForward: {
+      kind: 'gated',
+      width: keys.intermediate_size,
+      activation: keys.hidden_act,
+      clamp: null,
+      bias: biases.feedForward,
+    },
+  };
 }
 
 /** Tensors as Llama names them; what a family names otherwise it binds itself. */

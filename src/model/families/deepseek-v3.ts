@@ -2,16 +2,10 @@ import { z } from 'zod';
 import type { LatentConfig, LatentWeights } from '../../../attention/strategy/strategy.js';
 import { validate } from '../../checkpoint/json-file.js';
 import { CheckpointError } from '../../errors.js';
-import {
-  deepFreeze,
-  type ExpertsConfig,
-  type FeedForwardConfig,
-  type GatedConfig,
-  type ModelConfig,
-} from '../config.js';
+import type { ExpertsConfig, FeedForwardConfig, GatedConfig, LayerConfig } from '../config.js';
 import type { ExpertsWeights, WeightReader } from '../weights.js';
 import { activation, anything, count, flag, inertKeys } from './common.js';
-import { bindDecoder, bindGated } from './decoder.js';
+import { bindDecoder, bindGated, modelOf } from './decoder.js';
 import type { Family } from './family.js';
 import { ropeKeys, ropeOf, yarnScoreFactor } from './rope-config.js';
 
@@ -77,22 +71,17 @@ export const deepseekV3: Family = {
     const keys = validate(schema, raw, file);
     checkExperts(keys, file);
     const attention = attentionOf(keys, file);
-    const norm = { kind: 'rms', eps: keys.rms_norm_eps } as const;
-    return deepFreeze<ModelConfig>({
-      family: 'deepseek_v3',
-      vocabulary: keys.vocab_size,
-      width: keys.hidden_size,
-      layers: Array.from({ length: keys.num_hidden_layers }, (_, i) => ({
-        norm,
+    const layers = Array.from(
+      { length: keys.num_hidden_layers },
+      (_, i): LayerConfig => ({
+        norm: { kind: 'rms', eps: keys.rms_norm_eps },
         attention,
         attentionBias: keys.attention_bias,
         visibility: { kind: 'causal' },
         feedForward: i < keys.first_k_dense_replace ? gatedOf(keys, keys.intermediate_size) : expertsOf(keys),
-      })),
-      finalNorm: norm,
-      tied: keys.tie_word_embeddings,
-      context: keys.max_position_embeddings,
-    });
+      }),
+    );
+    return modelOf('deepseek_v3', keys, layers);
   },
 
   bind(config, reader) {

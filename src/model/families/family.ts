@@ -12,7 +12,7 @@ export interface Family {
   readonly keyValueHeads?: KeyValueHeads;
 }
 
-export interface KeyValueHeads {
+interface KeyValueHeads {
   /** The config key that counts them. */
   readonly key: string;
   /** Names of the projections that make keys and values, within a layer: their weights, and biases if any, have G x K rows. */

@@ -6,10 +6,10 @@ import type { StoredTensor } from '../../checkpoint/tensor-source.js';
 import { CheckpointError } from '../../errors.js';
 import type { Linear } from '../../math/linear.js';
 import { type Floats, floatsLike } from '../../tensor/tensor.js';
-import { deepFreeze, type ExpertsConfig, type LayerConfig, type ModelConfig } from '../config.js';
+import type { ExpertsConfig, LayerConfig } from '../config.js';
 import type { ExpertsWeights, GatedWeights, WeightReader } from '../weights.js';
 import { anything, count, flag, inertKeys } from './common.js';
-import { bindDecoder, bindGrouped, headsOf } from './decoder.js';
+import { bindDecoder, bindGrouped, headsOf, modelOf } from './decoder.js';
 import type { Family } from './family.js';
 import { ropeKeys, ropeOf } from './rope-config.js';
 
@@ -52,16 +52,7 @@ export const gptOss: Family = {
 
   configure(raw, file) {
     const keys = validate(schema, raw, file);
-    const layers = layersOf(keys, file);
-    return deepFreeze<ModelConfig>({
-      family: 'gpt_oss',
-      vocabulary: keys.vocab_size,
-      width: keys.hidden_size,
-      layers,
-      finalNorm: layers[0]!.norm,
-      tied: keys.tie_word_embeddings,
-      context: keys.max_position_embeddings,
-    });
+    return modelOf('gpt_oss', keys, layersOf(keys, file));
   },
 
   bind(config, reader) {

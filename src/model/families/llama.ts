@@ -1,10 +1,9 @@
 import { z } from 'zod';
 import { validate } from '../../checkpoint/json-file.js';
-import { deepFreeze, type LayerConfig, type ModelConfig } from '../config.js';
 import { activation, anything, count, flag, inertKeys } from './common.js';
-import { bindDecoder, bindPlainLayer, headsOf } from './decoder.js';
+import { bindDecoder, bindPlainLayer, modelOf, plainLayer } from './decoder.js';
 import type { Family } from './family.js';
-import { ropeKeys, ropeOf } from './rope-config.js';
+import { ropeKeys } from './rope-config.js';
 
 /** `LlamaConfig` of transformers, with its defaults. */
 const schema = z.strictObject({
@@ -37,16 +36,9 @@ export const llama: Family = {
 
   configure(raw, file) {
     const keys = validate(schema, raw, file);
-    const layer = layerOf(keys, file);
-    return deepFreeze<ModelConfig>({
-      family: 'llama',
-      vocabulary: keys.vocab_size,
-      width: keys.hidden_size,
-      layers: Array.from({ length: keys.num_hidden_layers }, () => layer),
-      finalNorm: layer.norm,
-      tied: keys.tie_word_embeddings,
-      context: keys.max_position_embeddings,
-    });
+    const biases = { attention: keys.attention_bias, feedForward: keys.mlp_bias };
+    const layer = plainLayer(keys, { kind: 'causal' }, biases, file);
+    return modelOf('llama', keys, Array(keys.num_hidden_layers).fill(layer));
   },
 
   bind(config, reader) {
@@ -56,25 +48,3 @@ export const llama: Family = {
 
   keyValueHeads: { key: 'num_key_value_heads', projections: ['k_proj', 'v_proj'] },
 };
-
-function layerOf(keys: z.output<typeof schema>, file: string): LayerConfig {
-  const heads = headsOf(keys, file);
-  return {
-    norm: { kind: 'rms', eps: keys.rms_norm_eps },
-    attention: {
-      kind: 'grouped',
-      ...heads,
-      scale: 1 / Math.sqrt(heads.headDim),
-      rope: ropeOf(keys, { dim: heads.headDim, context: keys.max_position_embeddings }, file),
-    },
-    attentionBias: keys.attention_bias,
-    visibility: { kind: 'causal' },
-    feedForward: {
-      kind: 'gated',
-      width: keys.intermediate_size,
-      activation: keys.hidden_act,
-      clamp: null,
-      bias: keys.mlp_bias,
-    },
-  };
-}

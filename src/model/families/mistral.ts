@@ -1,10 +1,10 @@
 import { z } from 'zod';
+import type { VisibilityConfig } from '../../../attention/visibility/index.js';
 import { validate } from '../../checkpoint/json-file.js';
-import { deepFreeze, type LayerConfig, type ModelConfig } from '../config.js';
 import { activation, count, flag, inertKeys } from './common.js';
-import { bindDecoder, bindPlainLayer, headsOf } from './decoder.js';
+import { bindDecoder, bindPlainLayer, modelOf, plainLayer } from './decoder.js';
 import type { Family } from './family.js';
-import { ropeKeys, ropeOf } from './rope-config.js';
+import { ropeKeys } from './rope-config.js';
 
 /** `MistralConfig` of transformers, with its defaults: a file without `sliding_window` has one of 4,096. */
 const schema = z.strictObject({
@@ -31,16 +31,10 @@ export const mistral: Family = {
 
   configure(raw, file) {
     const keys = validate(schema, raw, file);
-    const layer = layerOf(keys, file);
-    return deepFreeze<ModelConfig>({
-      family: 'mistral',
-      vocabulary: keys.vocab_size,
-      width: keys.hidden_size,
-      layers: Array.from({ length: keys.num_hidden_layers }, () => layer),
-      finalNorm: layer.norm,
-      tied: keys.tie_word_embeddings,
-      context: keys.max_position_embeddings,
-    });
+    const { sliding_window: window } = keys;
+    const visibility: VisibilityConfig = window === null ? { kind: 'causal' } : { kind: 'sliding', window };
+    const layer = plainLayer(keys, visibility, { attention: false, feedForward: false }, file);
+    return modelOf('mistral', keys, Array(keys.num_hidden_layers).fill(layer));
   },
 
   bind(config, reader) {
@@ -49,25 +43,3 @@ export const mistral: Family = {
 
   keyValueHeads: { key: 'num_key_value_heads', projections: ['k_proj', 'v_proj'] },
 };
-
-function layerOf(keys: z.output<typeof schema>, file: string): LayerConfig {
-  const heads = headsOf(keys, file);
-  return {
-    norm: { kind: 'rms', eps: keys.rms_norm_eps },
-    attention: {
-      kind: 'grouped',
-      ...heads,
-      scale: 1 / Math.sqrt(heads.headDim),
-      rope: ropeOf(keys, { dim: heads.headDim, context: keys.max_position_embeddings }, file),
-    },
-    attentionBias: false,
-    visibility: keys.sliding_window === null ? { kind: 'causal' } : { kind: 'sliding', window: keys.sliding_window },
-    feedForward: {
-      kind: 'gated',
-      width: keys.intermediate_size,
-      activation: keys.hidden_act,
-      clamp: null,
-      bias: false,
-    },
-  };
-}

@@ -56,7 +56,7 @@ export const ropeKeys = {
   rope_parameters: z.preprocess(modernised, scaling.nullish()),
 };
 
-type RopeKeys = z.output<z.ZodObject<typeof ropeKeys>>;
+export type RopeKeys = z.output<z.ZodObject<typeof ropeKeys>>;
 
 /** What a family says of rope beside the config's keys. */
 interface RopeShape {

@@ -98,3 +98,20 @@ describe.each([
     expect(pool.take(1).length).toBe(1);
   });
 });
+
+it('a radix tree uses a whole run, also where a match ends inside it', () => {
+  const pool = new PagePool({ layers, precision: 'float32', dtype: 'float32' }, 2);
+  const index = new RadixIndex(pool);
+  for (const ids of [
+    [5, 5, 6, 6],
+    [7, 7],
+  ]) {
+    const pages = pool.take(ids.length / 2);
+    index.insert(Int32Array.from(ids), pages);
+    for (const page of pages) pool.release(page);
+  }
+  index.match(Int32Array.of(5, 5));
+  index.evict();
+  expect(index.match(Int32Array.of(7, 7)).length).toBe(0);
+  expect(index.match(Int32Array.of(5, 5, 6, 6)).length).toBe(2);
+});

@@ -4,7 +4,9 @@ import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import { type KvCache, trim } from '../../attention/cache/cache.js';
 import { contentsOf } from '../../attention/cache/contents.js';
+import { ContiguousStore } from '../../attention/cache/contiguous.js';
 import { CACHES, type CacheName } from '../../attention/cache/index.js';
+import { LayeredCache } from '../../attention/cache/layered.js';
 import { consecutive, type LayerSchema, type Retention, type StreamSchema } from '../../attention/streams.js';
 import { sinksAndWindow } from '../../attention/visibility/sinks.js';
 import { sliding } from '../../attention/visibility/sliding.js';
@@ -270,10 +272,11 @@ it('a preallocated cache holds as many tokens as it was made for, and says so', 
 });
 
 it('a cache whose second layer has no room gives back what the first began', () => {
-  const layers = [keepsAll, keepsAll].map((retention) => ({ streams: [keys], retention }));
-  const cache = CACHES.preallocated({ layers, precision: 'float32', dtype: 'float32' }, { ...SIZES, cacheTokens: 2 });
-  const one = cache.newCache();
-  expect(() => one.begin(consecutive(0, 3), [1, 2, 3])).toThrow('preallocated');
-  append(one, [1, 2]);
-  expect(held(one)).toEqual([[0, 1], [1, 2]]); // biome-ignore format: a list
+  const options = { layers: [], precision: 'float32', dtype: 'float32' } as const;
+  const stores = [5, 2].map((tokens) => new ContiguousStore({ streams: [keys], retention: keepsAll }, options, tokens));
+  const cache = new LayeredCache(stores);
+  expect(() => cache.begin(consecutive(0, 3), [1, 2, 3])).toThrow('preallocated for 2 tokens, and 3 are needed');
+  expect([held(cache, 0), held(cache, 1)]).toEqual([[], []]);
+  append(cache, [1, 2]);
+  expect(held(cache)).toEqual([[0, 1], [1, 2]]); // biome-ignore format: a list
 });

@@ -41,7 +41,7 @@ export interface AttentionLayer {
  * x [T, D] -> [T, D]: projects all tokens together, then lets each sequence's queries meet its own cache.
  * @param rotation of the tokens' absolute positions; null in layers without rope
  */
-export async function attend(
+export async function attentionLayer(
   x_TD: Tensor,
   layer: AttentionLayer,
   rotation: Rotation | null,
@@ -57,7 +57,7 @@ export async function attend(
     const blocks = cache.blocks(index);
     countInto(counter, blocks, to - from);
     const part = { q_THK: rowsOf(q_THK, from, to), out_THV: rowsOf(out_THV, from, to), positions, blocks };
-    return slots ? callsBySlot(layer, part, slots) : [callOf(layer, part)];
+    return slots ? callsBySlot(layer, part, slots, counter.scratch) : [callOf(layer, part)];
   });
   await kernel.attend(calls, counter.scratch);
   return strategy.output(out_THV);
@@ -71,25 +71,36 @@ function callOf({ strategy, visibility }: AttentionLayer, part: Part): Attention
 }
 
 /** One call for each run of queries that see the same slots. */
-function callsBySlot(layer: AttentionLayer, part: Part, slots: SlotRotations): AttentionCall[] {
+function callsBySlot(layer: AttentionLayer, part: Part, slots: SlotRotations, scratch: Scratch): AttentionCall[] {
   const { strategy, visibility } = layer;
   const rotationOf = (of: Int32Array) => slots.at(of);
   return runsOf(part.positions, visibility).map(({ from, to, shift }) => {
     const view = { sinks: visibility.sinks, shift };
     const positions = part.positions.subarray(from, to);
     const q_THK = rowsOf(part.q_THK, from, to);
-    rotateInPlace(q_THK, rotationOf(slotsOf(positions, view.sinks, shift)), strategy.queryRopeFrom);
-    const blocks = rotatedBlocks(part.blocks, strategy.streams, view, rotationOf);
+    rotateInPlace(q_THK, rotationOf(slotsOf(positions, view.sinks, shift)), queryRopeFrom(strategy));
+    const blocks = rotatedBlocks(part.blocks, strategy.streams, view, rotationOf, scratch);
     return callOf(layer, { q_THK, out_THV: rowsOf(part.out_THV, from, to), positions, blocks });
   });
 }
 
 /** Queries and the streams that carry positions, before they are stored. */
 function rotateAllInPlace(q_THK: Tensor, rows: StreamRows, strategy: AttentionStrategy, rotation: Rotation): void {
-  rotateInPlace(q_THK, rotation, strategy.queryRopeFrom);
+  rotateInPlace(q_THK, rotation, queryRopeFrom(strategy));
   for (const { name, ropeFrom } of strategy.streams) {
     if (ropeFrom !== null) rotateInPlace(rows[name]!, rotation, ropeFrom);
   }
+}
+
+/** Where in a query the values that rope rotates begin: where those of the key do, whose streams stand side by side. */
+function queryRopeFrom({ streams, keyStreams }: AttentionStrategy): number {
+  let from = 0;
+  for (const name of keyStreams) {
+    const { dim, ropeFrom } = streams.find((stream) => stream.name === name)!;
+    if (ropeFrom !== null) return from + ropeFrom;
+    from += dim;
+  }
+  return 0;
 }
 
 function valueDim({ streams, valueStream }: AttentionStrategy): number {

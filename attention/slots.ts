@@ -5,7 +5,9 @@
  */
 import { type Rope, type Rotation, rotateInPlace, rotationAt } from '../src/math/rope.js';
 import { flat, floats, type Precision, rowsOf, tensor } from '../src/tensor/tensor.js';
-import { type CacheBlock, consecutive, type StreamSchema } from './streams.js';
+import type { Scratch } from './kernel/scratch.js';
+import type { RotatedStream } from './strategy/strategy.js';
+import { type CacheBlock, consecutive, type Retention } from './streams.js';
 import type { Visibility } from './visibility/visibility.js';
 
 /** `absolute`: a token is rotated to its place in the text; `in-cache`: to its place among the tokens that its query sees. */
@@ -14,7 +16,7 @@ export type PositionPolicy = 'absolute' | 'in-cache';
 export const POSITION_POLICIES = ['absolute', 'in-cache'] as const satisfies readonly PositionPolicy[];
 
 /** How many positions lie forgotten between the sinks and the oldest key that this query sees. */
-export function shiftOf({ sinks, oldest }: Pick<Visibility, 'sinks' | 'oldest'>, query: number): number {
+export function shiftOf({ sinks, oldest }: Retention, query: number): number {
   return Math.max(oldest(query) - sinks, 0);
 }
 
@@ -23,7 +25,7 @@ export function slotsOf(positions: Int32Array, sinks: number, shift: number): In
   return positions.map((position) => (position < sinks ? position : position - shift));
 }
 
-/** Runs of queries [from, to) that see the same slots: those before anything is forgotten, then each one for itself. */
+/** Runs of queries [from, to) with one shift: all before anything is forgotten, a whole chunk of `chunked`, one query of a moving window. */
 export function runsOf(positions: Int32Array, visibility: Visibility): { from: number; to: number; shift: number }[] {
   const runs: { from: number; to: number; shift: number }[] = [];
   for (const [t, position] of positions.entries()) {
@@ -36,37 +38,50 @@ export function runsOf(positions: Int32Array, visibility: Visibility): { from: n
 }
 
 /**
- * The rows that queries of this shift see, as blocks whose rotated streams are read rotated by slot. The `shift` rows behind the sinks
+ * The rows that queries of this shift see, as blocks whose rotated streams are read rotated by slot. The `shift` rows after the sinks
  * are forgotten, have no slot, and are left out.
  */
 export function rotatedBlocks(
   blocks: readonly CacheBlock[],
-  streams: readonly StreamSchema[],
+  streams: readonly RotatedStream[],
   { sinks, shift }: { sinks: number; shift: number },
   rotationOf: (slots: Int32Array) => Rotation,
+  scratch: Scratch,
 ): CacheBlock[] {
   return blocks
     .flatMap((block) => {
-      const rowsBefore = (position: number) => block.positions.filter((other) => other < position).length;
-      const [first, end] = [rowsBefore(sinks), rowsBefore(sinks + shift)];
+      const [first, end] = [rowsBefore(block, sinks), rowsBefore(block, sinks + shift)];
       return [partOf(block, 0, first), partOf(block, end, block.positions.length)];
     })
     .filter(({ positions }) => positions.length > 0)
-    .map((block) => rotated(block, streams, rotationOf(slotsOf(block.positions, sinks, shift))));
+    .map((block) => rotated(block, streams, rotationOf(slotsOf(block.positions, sinks, shift)), scratch));
+}
+
+/** How many rows of a block stand before a position. */
+function rowsBefore({ positions }: CacheBlock, position: number): number {
+  const first = positions.findIndex((other) => other >= position);
+  return first < 0 ? positions.length : first;
 }
 
 function partOf(block: CacheBlock, from: number, to: number): CacheBlock {
   return { positions: block.positions.subarray(from, to), read: (stream) => rowsOf(block.read(stream), from, to) };
 }
 
-function rotated(block: CacheBlock, streams: readonly StreamSchema[], rotation: Rotation): CacheBlock {
+function rotated(
+  block: CacheBlock,
+  streams: readonly RotatedStream[],
+  rotation: Rotation,
+  scratch: Scratch,
+): CacheBlock {
   return {
     positions: block.positions,
     read(name) {
       const rows = block.read(name);
       const from = streams.find((stream) => stream.name === name)?.ropeFrom ?? null;
       if (from === null) return rows;
-      const copy = tensor(flat(rows).slice(), rows.shape); // what is stored stays as it is
+      const stored = flat(rows);
+      const copy = tensor(scratch.floats(stored, stored.length), rows.shape); // what is stored stays as it is
+      copy.data.set(stored);
       rotateInPlace(copy, rotation, from);
       return copy;
     },

@@ -6,8 +6,6 @@ export interface StreamSchema {
   readonly name: string;
   readonly heads: number;
   readonly dim: number;
-  /** Where in a row the values that rope rotates begin; null if it rotates none. */
-  readonly ropeFrom: number | null;
 }
 
 /** New rows of each stream, by name: [T, heads, dim]. */
@@ -21,14 +19,14 @@ export interface CacheBlock {
   read(stream: string): Tensor;
 }
 
-/** Which rows of the past a layer may still ask for: what its visibility rule says of itself, without the rule. */
+/** Which rows of the past a layer may still ask for: all that a cache is told of a visibility rule. */
 export interface Retention {
-  /** Rows of positions below this one are always needed. */
+  /** Positions below this one are never forgotten. 0 for most rules. */
   readonly sinks: number;
-  /** The most other rows that one query needs, its own counted; Infinity: all. */
-  readonly span: number;
-  /** The oldest position, sinks aside, that this query needs. */
+  /** The oldest position, sinks aside, that this query sees; no later query sees an older one. */
   oldest(query: number): number;
+  /** The most positions, sinks aside, that one query sees, itself counted: Infinity where nothing is ever forgotten. */
+  readonly span: number;
 }
 
 /** What a cache is told of one layer. */

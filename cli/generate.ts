@@ -1,6 +1,5 @@
 import type { Command } from 'commander';
 import type { KvCache } from '../attention/cache/cache.js';
-import { bytesTogether } from '../attention/cache/paged.js';
 import { AttentionCounter } from '../attention/layer.js';
 import { eosIdsOf } from '../src/checkpoint/folder.js';
 import { TouchstoneError, UsageError } from '../src/errors.js';
@@ -80,7 +79,7 @@ export function generateCommand(): Command {
     )
     .option(
       '--continuations <n>',
-      'this many continuations of the prompt, which is fed once; the i-th is drawn with seed + i - 1',
+      'this many continuations of the prompt, which is fed once; the i-th is drawn with seed + i - 1 (needs a temperature above 0)',
       wholeNumber(1),
       1,
     )
@@ -116,9 +115,9 @@ async function run(argument: string | undefined, flags: Flags): Promise<void> {
   watch.lap('load');
   const room = Math.min(longestText(model) - ids.length, 128);
   const seed = flags.seed ?? Math.floor(Math.random() * 2 ** 32);
-  const made = { ...flags, maxNewTokens: flags.maxNewTokens ?? Math.max(1, room), seed };
+  const request = { ...flags, maxNewTokens: flags.maxNewTokens ?? Math.max(1, room), seed };
   const fresh = ids.length - cache.next;
-  const result = await produce(model, tokenizer, ids, cache, made, watch);
+  const result = await produce(model, tokenizer, ids, cache, request, watch);
   const stats = statsOf(watch, fresh, result);
   if (flags.json) {
     const about = { model: flags.model, prompt, prompt_ids: ids };
@@ -207,7 +206,10 @@ async function produce(
   if (flags.saveCache !== undefined || (flags.continuations > 1 && flags.cache !== 'none')) {
     await feed(model, ids, cache, { from: cache.next, chunk: prefillChunk, pause, counter });
     watch.lap('prefill');
-    if (flags.saveCache !== undefined) saveCache(flags.saveCache, cache, model);
+    if (flags.saveCache !== undefined) {
+      saveCache(flags.saveCache, cache, model);
+      if (flags.maxNewTokens === 0) process.stderr.write(`${flags.saveCache}: ${cache.next} tokens saved\n`);
+    }
     cache.rollback(ids.length - 1);
   }
   const caches = [cache, ...Array.from({ length: flags.continuations - 1 }, () => cache.fork())];
@@ -221,7 +223,13 @@ async function produce(
     continuations.push(await continuation(generate(model, ids, own, { ...options, seed }), text, options, watch));
   }
   const newTokens = continuations.map(({ newIds }) => newIds.length);
-  return { continuations, newTokens, counter, layers: model.config.layers.length, bytes: bytesTogether(caches) };
+  return {
+    continuations,
+    newTokens,
+    counter,
+    layers: model.config.layers.length,
+    bytes: model.components.caches.bytes(caches),
+  };
 }
 
 async function continuation(
@@ -232,11 +240,16 @@ async function continuation(
 ): Promise<Continuation> {
   const newIds: number[] = [];
   const logprobs: number[] | undefined = wanted && [];
-  for await (const { id, logits_N } of tokens) {
-    watch.lap(newIds.length === 0 ? 'prefill' : 'decode');
-    newIds.push(id);
-    logprobs?.push(logProbability(logits_N, id));
-    if (text.push(id)) break;
+  try {
+    for await (const { id, logits_N } of tokens) {
+      watch.lap(newIds.length === 0 ? 'prefill' : 'decode');
+      newIds.push(id);
+      logprobs?.push(logProbability(logits_N, id));
+      if (text.push(id)) break;
+    }
+  } catch (error) {
+    text.endLine();
+    throw error;
   }
   const finish = text.end() ? 'stop' : eosIds.includes(newIds.at(-1)!) ? 'eos' : 'length';
   return { text: text.whole, newIds, finish, logprobs };

@@ -3,14 +3,14 @@ import { existsSync, readFileSync, realpathSync } from 'node:fs';
 import { setImmediate } from 'node:timers/promises';
 import { Command, InvalidArgumentError, Option } from 'commander';
 import { KV_DTYPES } from '../attention/cache/cache.js';
-import { CACHES } from '../attention/cache/index.js';
+import { CACHE_SIZES, CACHES, type CacheName, type CacheSizes } from '../attention/cache/index.js';
 import { KERNELS } from '../attention/kernel/index.js';
 import { POSITION_POLICIES } from '../attention/slots.js';
 import { STRATEGIES } from '../attention/strategy/index.js';
 import { VISIBILITIES, type VisibilityConfig, type VisibilityName } from '../attention/visibility/index.js';
 import { embeddedModel } from '../src/embedded.js';
 import { TouchstoneError, UsageError } from '../src/errors.js';
-import { DEFAULT_OPTIONS, type RunOptions } from '../src/model/components.js';
+import type { RunOptions } from '../src/model/components.js';
 import { loadModel, type Model } from '../src/model/load.js';
 import { loadTokenizer, type TextTokenizer } from '../src/text/tokenizer.js';
 
@@ -25,18 +25,13 @@ export function newCommand(name: string): Command {
 const names = (table: object) => Object.keys(table);
 
 /** What `runOptions` adds to a command. */
-export interface RunFlags extends Omit<RunOptions, 'visibility' | 'cacheTokens' | 'poolPages'>, VisibilitySizes {
+export interface RunFlags extends Omit<RunOptions, 'visibility' | keyof CacheSizes>, Partial<CacheSizes> {
   readonly visibility: VisibilityName | 'auto';
-  readonly cacheTokens?: number;
-  readonly poolPages?: number;
-  readonly prefillChunk?: number;
-  readonly ignoreConfigKey?: string[];
-}
-
-interface VisibilitySizes {
   readonly window?: number;
   readonly sinks?: number;
   readonly attentionChunk?: number;
+  readonly prefillChunk?: number;
+  readonly ignoreConfigKey?: string[];
 }
 
 /** `--attention` to `--precision`, and what else every command that runs a model has. */
@@ -62,13 +57,12 @@ export function runOptions(command: Command): Command {
   );
   choice('--cache <cache>', 'key/value cache', names(CACHES), 'contiguous');
   command
+    .option('--page-size <tokens>', 'of paged, prefix and radix: tokens a page (default: 16)', wholeNumber(1))
     .option(
-      '--page-size <tokens>',
-      'of paged, prefix and radix: tokens a page',
+      '--pool-pages <n>',
+      'of paged, prefix and radix: the most pages in the pool (default: as many as are needed)',
       wholeNumber(1),
-      DEFAULT_OPTIONS.pageSize,
     )
-    .option('--pool-pages <n>', 'of the same: the most pages (default: as many as are needed)', wholeNumber(1))
     .option('--cache-tokens <n>', "of preallocated: tokens (default: the model's context)", wholeNumber(1));
   choice('--kv-dtype <dtype>', 'dtype the cache stores (auto: the precision)', ['auto', ...KV_DTYPES], 'auto');
   choice('--kernel <kernel>', 'attention kernel', names(KERNELS), 'reference');
@@ -78,39 +72,62 @@ export function runOptions(command: Command): Command {
     .addOption(ignoreOption());
 }
 
-/** The rule that the flags describe. @throws UsageError for a size that is missing, or that nothing would use */
-function visibilityOf(flags: RunFlags): VisibilityConfig | 'auto' {
-  const given = { window: flags.window, chunk: flags.attentionChunk, sinks: flags.sinks };
-  const needed: readonly string[] = flags.visibility === 'auto' ? [] : VISIBILITIES[flags.visibility];
+type Sizes = Readonly<Record<string, number | undefined>>;
+
+/** @throws UsageError for a size that is missing, or that nothing would use */
+function expectSizes(
+  chosen: string,
+  needed: readonly string[],
+  given: Sizes,
+  uses: (size: string) => readonly string[],
+): void {
   for (const [size, value] of Object.entries(given)) {
-    const flag = size === 'chunk' ? '--attention-chunk' : `--${size}`;
-    const uses = Object.entries(VISIBILITIES).filter(([, sizes]) => (sizes as readonly string[]).includes(size));
-    if (value === undefined && needed.includes(size)) {
-      throw new UsageError(`--visibility ${flags.visibility}: needs ${flag} TOKENS.`);
-    }
     if (value !== undefined && !needed.includes(size)) {
-      throw new UsageError(`${flag}: goes with --visibility ${uses.map(([name]) => name).join(' or ')}.`);
+      throw new UsageError(`${FLAGS[size]}: goes with ${chosen.split(' ')[0]} ${uses(size).join(' or ')}.`);
+    }
+    if (value === undefined && needed.includes(size) && !OPTIONAL.has(size)) {
+      throw new UsageError(`${chosen}: needs ${FLAGS[size]} TOKENS.`);
     }
   }
-  if (flags.visibility === 'auto') return 'auto';
-  return {
-    kind: flags.visibility,
-    ...Object.fromEntries(needed.map((size) => [size, given[size as keyof typeof given]])),
-  } as VisibilityConfig;
 }
 
-/** The sizes of caches that were given. @throws UsageError for one that the cache has no use for */
-function cacheSizesOf({ cache, pageSize, poolPages, cacheTokens }: RunFlags) {
-  const paged = ['paged', 'prefix', 'radix'].includes(cache);
-  if (!paged && poolPages !== undefined)
-    throw new UsageError('--pool-pages: goes with --cache paged, prefix or radix.');
-  if (!paged && pageSize !== DEFAULT_OPTIONS.pageSize) {
-    throw new UsageError('--page-size: goes with --cache paged, prefix or radix.');
-  }
-  if (cache !== 'preallocated' && cacheTokens !== undefined) {
-    throw new UsageError('--cache-tokens: goes with --cache preallocated.');
-  }
-  return { pageSize, ...(poolPages !== undefined && { poolPages }), ...(cacheTokens !== undefined && { cacheTokens }) };
+const FLAGS: Readonly<Record<string, string>> = {
+  window: '--window',
+  chunk: '--attention-chunk',
+  sinks: '--sinks',
+  pageSize: '--page-size',
+  poolPages: '--pool-pages',
+  cacheTokens: '--cache-tokens',
+};
+
+/** Sizes that have a default. */
+const OPTIONAL = new Set(['pageSize', 'poolPages', 'cacheTokens']);
+
+/** The rule that the flags describe. */
+function visibilityOf({ visibility: kind, window, attentionChunk: chunk, sinks }: RunFlags): VisibilityConfig | 'auto' {
+  const sizes = { window, chunk, sinks };
+  const needed = kind === 'auto' ? [] : VISIBILITIES[kind][0];
+  const uses = (size: string) => names(VISIBILITIES).filter((name) => sizesOf(name as VisibilityName).includes(size));
+  expectSizes(`--visibility ${kind}`, needed, sizes, uses);
+  return kind === 'auto' ? 'auto' : ({ kind, ...given(sizes) } as VisibilityConfig);
+}
+
+function sizesOf(kind: VisibilityName): readonly string[] {
+  return VISIBILITIES[kind][0];
+}
+
+/** The sizes of caches that were given. */
+function cacheSizesOf({ cache, pageSize, poolPages, cacheTokens }: RunFlags): Partial<CacheSizes> {
+  const sizes = { pageSize, poolPages, cacheTokens };
+  const uses = (size: string) =>
+    names(CACHES).filter((name) => (CACHE_SIZES[name as CacheName] as readonly string[]).includes(size));
+  expectSizes(`--cache ${cache}`, CACHE_SIZES[cache], sizes, uses);
+  return given(sizes);
+}
+
+/** Without what is undefined. */
+function given(sizes: Sizes): Record<string, number> {
+  return Object.fromEntries(Object.entries(sizes).filter(([, value]) => value !== undefined)) as Record<string, number>;
 }
 
 /** `--ignore-config-key` */

@@ -37,6 +37,11 @@ export class TextOut {
     return this.stops.hit !== null;
   }
 
+  /** Keeps an error that follows from standing in the middle of a line. */
+  endLine(): void {
+    if (this.whole !== '' && this.flags.stream && !this.flags.json) process.stdout.write('\n');
+  }
+
   private take(text: string): void {
     this.whole += text;
     if (text !== '' && this.flags.stream && !this.flags.json) process.stdout.write(text);

@@ -25,3 +25,9 @@ export class ShapeError extends TouchstoneError {
 export class RequestError extends TouchstoneError {
   override readonly name = 'RequestError';
 }
+
+/** @throws UsageError unless a size is a whole number of at least 1. */
+export function expectSize(name: string, value: unknown): void {
+  if (Number.isSafeInteger(value) && (value as number) >= 1) return;
+  throw new UsageError(`${name}: expected a whole number of at least 1, got ${value}.`);
+}

@@ -14,8 +14,10 @@ export {
   type LayerContents,
   trim,
 } from '../attention/cache/cache.js';
+export { contentsOf } from '../attention/cache/contents.js';
 export { fnv1a, HashIndex, type PrefixHash } from '../attention/cache/hash-index.js';
-export { CACHES, type CacheName, type CacheSizes, type CacheSource } from '../attention/cache/index.js';
+export { CACHE_SIZES, CACHES, type CacheName, type CacheSizes, type CacheSource } from '../attention/cache/index.js';
+export { LayeredCache, type LayerStore } from '../attention/cache/layered.js';
 export { type Page, PagePool } from '../attention/cache/page-pool.js';
 export { PagedCache } from '../attention/cache/paged.js';
 export type { PrefixIndex } from '../attention/cache/prefix-index.js';
@@ -25,7 +27,7 @@ export { KERNELS, type KernelName } from '../attention/kernel/index.js';
 export type { AttentionCall, AttentionKernel } from '../attention/kernel/kernel.js';
 export { Scratch } from '../attention/kernel/scratch.js';
 export { AttentionCounter, type AttentionLayer } from '../attention/layer.js';
-export { POSITION_POLICIES, type PositionPolicy } from '../attention/slots.js';
+export { POSITION_POLICIES, type PositionPolicy, SlotRotations } from '../attention/slots.js';
 export { STRATEGIES, type StrategyName } from '../attention/strategy/index.js';
 export type {
   AttentionConfig,
@@ -36,6 +38,7 @@ export type {
   LatentConfig,
   LatentQueryWeights,
   LatentWeights,
+  RotatedStream,
   StrategyBuilder,
 } from '../attention/strategy/strategy.js';
 export type { CacheBlock, LayerSchema, Retention, StreamRows, StreamSchema } from '../attention/streams.js';
@@ -63,8 +66,12 @@ export {
   type Sampler,
   type SamplerOptions,
 } from './generate/sampler.js';
+export type { Activation } from './math/elementwise.js';
+export type { Linear } from './math/linear.js';
+export type { Rope, Rotation } from './math/rope.js';
 export { type Chosen, type Components, componentsOf, DEFAULT_OPTIONS, type RunOptions } from './model/components.js';
 export type {
+  ClampConfig,
   ExpertsConfig,
   FeedForwardConfig,
   GatedConfig,
@@ -77,9 +84,10 @@ export { type Conversion, convertHeads } from './model/convert-heads.js';
 export { assemble, type LoadOptions, loadModel, type Model } from './model/load.js';
 export { type ForwardOptions, forward, type Sequence } from './model/transformer.js';
 export type { ExpertsWeights, FeedForwardWeights, GatedWeights, LayerWeights, ModelWeights } from './model/weights.js';
+export { type Divergence, divergenceOf } from './reference/divergence.js';
 export { type Golden, type GoldenOptions, makeGolden, writeGolden } from './reference/golden.js';
 export { type Architecture, type Inspection, inspect } from './reference/inspect.js';
-export { type Choice, nameOfSight, type Relation, relationOf } from './reference/lattice.js';
+export { nameOfRule, type Relation, type RunChoice, relationOf } from './reference/lattice.js';
 export { AXES, type Axis } from './tensor/axes.js';
 export type { Matrix } from './tensor/matrix.js';
 export { expectShape, type Floats, flat, type Precision, type Tensor, tensor } from './tensor/tensor.js';

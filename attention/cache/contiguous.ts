@@ -25,12 +25,12 @@ export class ContiguousStore implements LayerStore {
     if (preallocated !== null) this.rows.resize(preallocated, 0);
   }
 
-  begin(_next: number, count: number): void {
+  begin(count: number): void {
     const needed = this.length + count;
     if (needed > this.rows.capacity) {
       if (this.preallocated !== null) {
         throw new RequestError(
-          `The cache was preallocated for ${this.preallocated} tokens, and ${needed} are needed; ask for more, or choose a cache that grows.`,
+          `The cache was preallocated for ${this.preallocated} tokens, and ${needed} are needed; raise cacheTokens (--cache-tokens), or choose contiguous, which grows.`,
         );
       }
       this.rows.resize(Math.max(needed, 2 * this.rows.capacity, FIRST_CAPACITY), this.length);
@@ -63,7 +63,7 @@ export class ContiguousStore implements LayerStore {
 
   load(contents: LayerContents, next: number): void {
     expectAllRows(contents, next);
-    this.begin(0, next);
+    this.begin(next);
     this.write(asStreamRows(contents, this.schema.streams));
     this.commit();
   }

@@ -1,11 +1,11 @@
-import { UsageError } from '../../src/errors.js';
+import { expectSize, UsageError } from '../../src/errors.js';
 import type { CacheOptions, KvCache } from './cache.js';
 import { ContiguousStore } from './contiguous.js';
 import { HashIndex } from './hash-index.js';
 import { LayeredCache } from './layered.js';
 import { NoCache } from './none.js';
 import { PagePool } from './page-pool.js';
-import { PagedCache } from './paged.js';
+import { bytesOfPages, PagedCache } from './paged.js';
 import type { PrefixIndex } from './prefix-index.js';
 import { RadixIndex } from './radix-index.js';
 import { RingStore } from './ring.js';
@@ -23,6 +23,10 @@ export interface CacheSizes {
 /** Makes caches, one for each sequence, over what they share. */
 export interface CacheSource {
   newCache(): KvCache;
+  /** The most tokens that one sequence can have: Infinity where memory is the limit. */
+  readonly capacity: number;
+  /** What several of its caches take together: what they share counts once. */
+  bytes(caches: readonly KvCache[]): { readonly used: number; readonly allocated: number };
   /** Set where sequences share pages. */
   readonly pool: PagePool | null;
   /** Set where pages of earlier sequences are found again. */
@@ -35,7 +39,10 @@ type Factory = (options: CacheOptions, sizes: CacheSizes) => CacheSource;
 export const CACHES = {
   none: (options) => alone(() => new NoCache(options)),
   contiguous: (options) => alone(() => contiguous(options, null)),
-  preallocated: (options, { cacheTokens }) => alone(() => contiguous(options, cacheTokens)),
+  preallocated: (options, { cacheTokens }) => {
+    expectSize('cacheTokens (--cache-tokens)', cacheTokens);
+    return alone(() => contiguous(options, cacheTokens), cacheTokens);
+  },
   ring: (options) => {
     expectWindow(options);
     return alone(() => new LayeredCache(options.layers.map((layer) => ringOrContiguous(layer, options))));
@@ -47,8 +54,25 @@ export const CACHES = {
 
 export type CacheName = keyof typeof CACHES;
 
-function alone(newCache: () => KvCache): CacheSource {
-  return { newCache, pool: null, index: null };
+/** The sizes that each of them needs. */
+export const CACHE_SIZES: Readonly<Record<CacheName, readonly (keyof CacheSizes)[]>> = {
+  none: [],
+  contiguous: [],
+  preallocated: ['cacheTokens'],
+  ring: [],
+  paged: ['pageSize', 'poolPages'],
+  prefix: ['pageSize', 'poolPages'],
+  radix: ['pageSize', 'poolPages'],
+};
+
+/** Caches that share nothing. */
+function alone(newCache: () => KvCache, capacity = Number.POSITIVE_INFINITY): CacheSource {
+  const bytes = (caches: readonly KvCache[]) => {
+    const each = caches.map((cache) => cache.bytes());
+    const sum = (of: 'used' | 'allocated') => each.reduce((total, one) => total + one[of], 0);
+    return { used: sum('used'), allocated: sum('allocated') };
+  };
+  return { newCache, capacity, bytes, pool: null, index: null };
 }
 
 function contiguous(options: CacheOptions, preallocated: number | null): KvCache {
@@ -78,5 +102,11 @@ function paged(
   const pool = new PagePool(options, pageSize, poolPages);
   const index = indexOf(pool);
   pool.lender = index;
-  return { newCache: () => new PagedCache(options.layers, pool, index), pool, index };
+  return {
+    newCache: () => new PagedCache(options.layers, pool, index),
+    capacity: poolPages * pageSize,
+    bytes: (caches) => bytesOfPages(caches as readonly PagedCache[], pool),
+    pool,
+    index,
+  };
 }

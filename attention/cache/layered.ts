@@ -4,8 +4,8 @@ import { TokenLog } from './token-log.js';
 
 /** Where one layer's rows of one sequence live. Between `begin` and `commit` nothing that is committed may change. */
 export interface LayerStore {
-  /** Makes room for `count` tokens from `next` on. @throws RequestError, and changes nothing, if there is none. */
-  begin(next: number, count: number): void;
+  /** Makes room for `count` more tokens. @throws RequestError, and changes nothing, if there is none. */
+  begin(count: number): void;
   write(rows: StreamRows): void;
   blocks(): readonly CacheBlock[];
   commit(): void;
@@ -43,7 +43,7 @@ export class LayeredCache implements KvCache {
     const begun: LayerStore[] = [];
     try {
       for (const store of this.stores) {
-        store.begin(this.next, positions.length);
+        store.begin(positions.length);
         begun.push(store);
       }
     } catch (error) {

@@ -1,4 +1,4 @@
-import { RequestError } from '../../src/errors.js';
+import { expectSize, RequestError } from '../../src/errors.js';
 import type { CacheOptions } from './cache.js';
 import { LayerRows, tokenBytes } from './rows.js';
 
@@ -24,8 +24,10 @@ export class PagePool {
   /** Who holds pages that nobody uses, and gives them back when there are no others. */
   lender: { readonly idle: number; evict(): boolean } | null = null;
 
-  /** @param limit pages; Infinity: as many as are asked for */
+  /** @param limit pages; Infinity: as many as are asked for @throws UsageError for sizes that are none */
   constructor(options: CacheOptions, pageSize: number, limit = Number.POSITIVE_INFINITY) {
+    expectSize('pageSize (--page-size)', pageSize);
+    if (limit !== Number.POSITIVE_INFINITY) expectSize('poolPages (--pool-pages)', limit);
     this.options = options;
     this.pageSize = pageSize;
     this.limit = limit;
@@ -37,7 +39,7 @@ export class PagePool {
     if (count > ready && count > ready + (this.lender?.idle ?? 0)) {
       throw new RequestError(
         `${count} more pages of ${this.pageSize} tokens are needed, and of ${this.limit} all but ${ready} are in use; ` +
-          'release a sequence, or make the pool larger.',
+          'release a sequence, or raise poolPages (--pool-pages).',
       );
     }
     return Array.from({ length: count }, () => this.takeOne());

@@ -132,15 +132,6 @@ export class PagedCache implements KvCache {
     return { used: (this.next * pageBytes) / pageSize, allocated: this.table.length * pageBytes };
   }
 
-  /** Adds its pages, each with the rows that it has in it. */
-  countInto(filled: Map<Page, { rows: number; bytesOfRow: number; bytes: number }>): void {
-    const { pageSize, pageBytes } = this.pool;
-    for (const [i, page] of this.table.entries()) {
-      const rows = Math.max(Math.min(pageSize, this.next - i * pageSize), filled.get(page)?.rows ?? 0);
-      filled.set(page, { rows, bytesOfRow: pageBytes / pageSize, bytes: pageBytes });
-    }
-  }
-
   /** Lets the index know the whole pages, and holds its own where it knew equal ones. */
   private learn(): void {
     if (!this.index) return;
@@ -156,20 +147,17 @@ export class PagedCache implements KvCache {
   }
 }
 
-/** What several caches take together: a page that some of them share counts once, with the most rows that one of them has in it. */
-export function bytesTogether(caches: readonly KvCache[]): { used: number; allocated: number } {
-  const filled = new Map<Page, { rows: number; bytesOfRow: number; bytes: number }>();
-  let [used, allocated] = [0, 0];
-  for (const cache of caches) {
-    if (cache instanceof PagedCache) cache.countInto(filled);
-    else {
-      used += cache.bytes().used;
-      allocated += cache.bytes().allocated;
+/** What several sequences of a pool take: a page that some of them share counts once, with the most rows that one of them has in it. */
+export function bytesOfPages(
+  caches: readonly PagedCache[],
+  { pageSize, pageBytes }: PagePool,
+): { used: number; allocated: number } {
+  const rows = new Map<Page, number>();
+  for (const { pages, next } of caches) {
+    for (const [i, page] of pages.entries()) {
+      rows.set(page, Math.max(Math.min(pageSize, next - i * pageSize), rows.get(page) ?? 0));
     }
   }
-  for (const { rows, bytesOfRow, bytes } of filled.values()) {
-    used += rows * bytesOfRow;
-    allocated += bytes;
-  }
-  return { used, allocated };
+  const used = [...rows.values()].reduce((sum, count) => sum + count, 0);
+  return { used: (used * pageBytes) / pageSize, allocated: rows.size * pageBytes };
 }

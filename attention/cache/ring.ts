@@ -33,7 +33,7 @@ export class RingStore implements LayerStore {
     this.oldest = schema.retention.sinks;
   }
 
-  begin(_next: number, count: number): void {
+  begin(count: number): void {
     if (count > this.fresh.capacity || count < this.fresh.capacity / 2) this.fresh.resize(count, 0);
     this.begun = count;
   }
@@ -84,20 +84,28 @@ export class RingStore implements LayerStore {
   }
 
   load(contents: LayerContents, next: number): void {
-    const { sinks, span, oldest } = this.schema.retention;
+    const { sinks, span } = this.schema.retention;
     const rowOf = new Map([...contents.positions].map((position, row) => [position, row]));
-    let from = Math.max(next, sinks);
-    while (from > Math.max(sinks, next - span) && rowOf.has(from - 1)) from--;
-    const lost = consecutive(0, Math.min(sinks, next)).find((position) => !rowOf.has(position));
-    const missing = lost ?? (from > Math.max(oldest(next), sinks) && from > sinks ? from - 1 : undefined);
-    if (missing !== undefined) {
-      throw new RequestError(`The saved cache has no row for position ${missing}, which this one would need.`);
-    }
+    const from = this.expectWindow(rowOf, next);
     const rows = asStreamRows(contents, this.schema.streams);
     for (let p = 0; p < Math.min(sinks, next); p++) this.sinks.writeInto(p, 1, rows, rowOf.get(p)!);
     for (let p = from; p < next; p++) this.ring.writeInto(p % span, 1, rows, rowOf.get(p)!);
     this.next = next;
     this.oldest = from;
+  }
+
+  /**
+   * The position from which on a ring of `next` tokens can be filled: it goes back as far as there are rows, and what the next token
+   * sees must be among them. @throws RequestError naming the position that is not
+   */
+  private expectWindow(rowOf: ReadonlyMap<number, number>, next: number): number {
+    const { sinks, span, oldest } = this.schema.retention;
+    let from = Math.max(next, sinks);
+    while (from > Math.max(sinks, next - span) && rowOf.has(from - 1)) from--;
+    const lost = consecutive(0, Math.min(sinks, next)).find((position) => !rowOf.has(position));
+    const missing = lost ?? (from > Math.max(oldest(next), sinks) ? from - 1 : undefined);
+    if (missing === undefined || missing >= next) return from;
+    throw new RequestError(`The saved cache has no row for position ${missing}, which this one would need.`);
   }
 
   fork(): LayerStore {

@@ -7,14 +7,16 @@
  * A tile is a run of *positions*, not of stored rows, so the result does not depend on how the cache cuts its blocks, on hidden rows, or on the
  * queries computed together: flash is bit-identical to itself. To the reference it is equal up to reordering.
  */
+import { expectSize } from '../../src/errors.js';
 import { addScaledInto, BLOCK, dot, roundingOf } from '../../src/math/sum.js';
 import { type Floats, flat } from '../../src/tensor/tensor.js';
 import type { AttentionCall, AttentionKernel } from './kernel.js';
-import { type Rows, rowsOfCall } from './rows.js';
+import { copyKeyInto, type Rows, rowsOfCall } from './rows.js';
 import { Scratch } from './scratch.js';
 
-/** @param tile positions a tile, at least 1 */
+/** @param tile positions a tile @throws UsageError unless it is a whole number of at least 1 */
 export function flashOf(tile: number): AttentionKernel {
+  expectSize('tile', tile);
   return {
     name: 'flash',
     bound: (keys) => boundOf(tile, keys) + boundOf(BLOCK, keys),
@@ -50,9 +52,15 @@ interface Head {
 }
 
 function attendOne(call: AttentionCall, tile: number, scratch: Scratch): void {
-  const { rows, tokens, queryHeads, keyDim, valueDim, perGroup } = rowsOfCall(call, scratch);
+  const { rows, tokens, queryHeads, keyDim, valueDim, perGroup } = rowsOfCall(call);
   const [q, out] = [flat(call.q_THK), flat(call.out_THV)];
-  const seen = { block: scratch.ints(tile), row: scratch.ints(tile), scores: scratch.floats(q, tile) };
+  const groups = queryHeads / perGroup;
+  const seen: Tile = {
+    block: scratch.ints(tile),
+    row: scratch.ints(tile),
+    keys: scratch.floats(q, tile * groups * keyDim),
+    scores: scratch.floats(q, tile),
+  };
   const tileSum = scratch.floats(q, valueDim);
   for (let t = 0; t < tokens; t++) {
     const heads = Array.from({ length: queryHeads }, (_, h): Head => {
@@ -61,15 +69,18 @@ function attendOne(call: AttentionCall, tile: number, scratch: Scratch): void {
       return { q, from: row * keyDim, g: Math.floor(h / perGroup), greatest: Number.NEGATIVE_INFINITY, total: 0, sum };
     });
     forEachTile(call, rows, call.positions[t]!, tile, seen, (count) => {
+      gatherKeysInto(seen, count, groups, keyDim, rows);
       for (const head of heads) takeTileInto(head, tileSum, seen, count, call.scale, rows);
     });
     for (const [h, head] of heads.entries()) finishInPlace(head, call.sinkLogits_H && call.sinkLogits_H[h]!);
   }
 }
 
+/** The rows of a tile that a query sees: where each stands, its keys [G, tile, K], and its scores for one head. */
 interface Tile {
   readonly block: Int32Array;
   readonly row: Int32Array;
+  readonly keys: Floats;
   readonly scores: Floats;
 }
 
@@ -100,11 +111,26 @@ function forEachTile(
   if (count > 0) use(count);
 }
 
+/** Lays the keys of a tile beside each other, once for all query heads. */
+function gatherKeysInto(
+  { block, row, keys, scores }: Tile,
+  count: number,
+  groups: number,
+  keyDim: number,
+  rows: readonly Rows[],
+): void {
+  for (let g = 0; g < groups; g++) {
+    for (let i = 0; i < count; i++) {
+      copyKeyInto(keys, (g * scores.length + i) * keyDim, rows[block[i]!]!, row[i]!, g);
+    }
+  }
+}
+
 /** One step of the online softmax. */
 function takeTileInto(
   head: Head,
   tileSum: Floats,
-  { block, row, scores }: Tile,
+  { block, row, keys, scores }: Tile,
   count: number,
   scale: number,
   rows: readonly Rows[],
@@ -113,8 +139,8 @@ function takeTileInto(
   const round = roundingOf(q);
   let greatest = head.greatest;
   for (let i = 0; i < count; i++) {
-    const { keys, keyDim, heads } = rows[block[i]!]!;
-    scores[i] = dot(q, from, keys, (row[i]! * heads + g) * keyDim, keyDim) * round(scale);
+    const { keyDim } = rows[block[i]!]!;
+    scores[i] = dot(q, from, keys, (g * scores.length + i) * keyDim, keyDim) * round(scale);
     greatest = Math.max(greatest, scores[i]!);
   }
   let total = 0;

@@ -9,7 +9,7 @@ import { softmaxInPlace } from '../../src/math/softmax.js';
 import { addScaledInto, blockOf, closeBlockInto, dot, roundingOf } from '../../src/math/sum.js';
 import { type Floats, flat } from '../../src/tensor/tensor.js';
 import type { AttentionCall, AttentionKernel } from './kernel.js';
-import { lookInto, type Rows, roomFor, rowsOfCall, type Seen } from './rows.js';
+import { keysOf, lookInto, type Rows, roomFor, rowsOfCall, type Seen } from './rows.js';
 import { Scratch } from './scratch.js';
 
 export const reference: AttentionKernel = {
@@ -21,8 +21,9 @@ export const reference: AttentionKernel = {
 };
 
 function attendOne(call: AttentionCall, scratch: Scratch): void {
-  const { rows, tokens, queryHeads, keyDim, valueDim, perGroup } = rowsOfCall(call, scratch);
+  const { rows, tokens, queryHeads, keyDim, valueDim, perGroup } = rowsOfCall(call);
   const [q, out] = [flat(call.q_THK), flat(call.out_THV)];
+  const keys = rows.map((block) => keysOf(block, scratch));
   const seen = roomFor(rows, scratch);
   const scores = scratch.floats(q, seen.positions.length);
   const sum = scratch.floats(q, valueDim);
@@ -31,7 +32,7 @@ function attendOne(call: AttentionCall, scratch: Scratch): void {
     for (let h = 0; h < queryHeads; h++) {
       const g = Math.floor(h / perGroup);
       const row = t * queryHeads + h;
-      scoresInto(scores, q, row * keyDim, call.scale, rows, seen, g);
+      scoresInto(scores, q, row * keyDim, call.scale, keys, rows, seen, g);
       softmaxInPlace(scores, seen.positions, seen.count, call.sinkLogits_H && call.sinkLogits_H[h]!);
       weightedSumInto(out.subarray(row * valueDim, (row + 1) * valueDim), sum, scores, rows, seen, g);
     }
@@ -44,14 +45,15 @@ function scoresInto(
   q: Floats,
   from: number,
   scale: number,
+  keys: readonly Floats[],
   rows: readonly Rows[],
   seen: Seen,
   g: number,
 ): void {
   const round = roundingOf(q);
   for (let i = 0; i < seen.count; i++) {
-    const { keys, keyDim, heads } = rows[seen.block[i]!]!;
-    const product = dot(q, from, keys, (seen.row[i]! * heads + g) * keyDim, keyDim);
+    const { keyDim, heads } = rows[seen.block[i]!]!;
+    const product = dot(q, from, keys[seen.block[i]!]!, (seen.row[i]! * heads + g) * keyDim, keyDim);
     scores[i] = product * round(scale);
   }
 }

@@ -1,23 +1,29 @@
 /** What kernels on the host share: the stored rows of the blocks, and which of them a query sees. */
 import { ShapeError } from '../../src/errors.js';
-import { expectShape, type Floats, flat, type Tensor } from '../../src/tensor/tensor.js';
+import { expectShape, type Floats, flat } from '../../src/tensor/tensor.js';
 import type { CacheBlock } from '../streams.js';
 import type { AttentionCall } from './kernel.js';
 import type { Scratch } from './scratch.js';
 
-/** The stored rows of a block, read once for all queries: keys [S, G, K] and values [S, G, V], flat. */
+/** A key stream's rows [S, G, dim], flat. */
+interface KeyPart {
+  readonly data: Floats;
+  readonly dim: number;
+}
+
+/** The stored rows of a block, read once for all queries: keys [S, G, K] in the parts that stand side by side, and values [S, G, V], flat. */
 export interface Rows {
   readonly positions: Int32Array;
   readonly heads: number;
-  readonly keys: Floats;
+  readonly keyParts: readonly KeyPart[];
   readonly keyDim: number;
   readonly values: Floats;
   readonly valueDim: number;
 }
 
 /** The rows of a call's blocks, and its sizes. @throws ShapeError if they do not fit together. */
-export function rowsOfCall(call: AttentionCall, scratch: Scratch) {
-  const rows = call.blocks.map((block) => readRows(block, call, scratch));
+export function rowsOfCall(call: AttentionCall) {
+  const rows = call.blocks.map((block) => readRows(block, call));
   if (rows.length === 0) throw new ShapeError('There is no block to attend to.');
   const [tokens, queryHeads, keyDim] = call.q_THK.shape as [number, number, number];
   const { heads: groups, valueDim } = rows[0]!;
@@ -29,7 +35,7 @@ export function rowsOfCall(call: AttentionCall, scratch: Scratch) {
   return { rows, tokens, queryHeads, keyDim, valueDim, perGroup: queryHeads / groups };
 }
 
-function readRows(block: CacheBlock, { keyStreams, valueStream }: AttentionCall, scratch: Scratch): Rows {
+function readRows(block: CacheBlock, { keyStreams, valueStream }: AttentionCall): Rows {
   const keys = keyStreams.map((stream) => block.read(stream));
   const values = block.read(valueStream);
   const heads = values.shape[1]!;
@@ -37,24 +43,31 @@ function readRows(block: CacheBlock, { keyStreams, valueStream }: AttentionCall,
   return {
     positions: block.positions,
     heads,
-    keys: keys.length === 1 ? flat(keys[0]!) : sideBySide(keys, scratch),
+    keyParts: keys.map((key) => ({ data: flat(key), dim: key.shape[2]! })),
     keyDim: keys.reduce((sum, key) => sum + key.shape[2]!, 0),
     values: flat(values),
     valueDim: values.shape[2]!,
   };
 }
 
-/** [S, G, K1] and [S, G, K2] -> [S, G, K1 + K2], flat. */
-function sideBySide(parts: readonly Tensor[], scratch: Scratch): Floats {
-  const width = parts.reduce((sum, part) => sum + part.shape[2]!, 0);
-  const joined = scratch.floats(parts[0]!.data, parts[0]!.shape[0]! * parts[0]!.shape[1]! * width);
-  let offset = 0;
-  for (const part of parts) {
-    const [data, dim] = [flat(part), part.shape[2]!];
-    for (let row = 0; row * dim < data.length; row++) {
-      joined.set(data.subarray(row * dim, (row + 1) * dim), row * width + offset);
-    }
-    offset += dim;
+/** Copies the key of one row and head, its parts side by side. */
+export function copyKeyInto(target: Floats, to: number, { keyParts, heads }: Rows, row: number, g: number): void {
+  let at = to;
+  for (const { data, dim } of keyParts) {
+    const from = (row * heads + g) * dim;
+    target.set(data.subarray(from, from + dim), at);
+    at += dim;
+  }
+}
+
+/** All keys of a block [S, G, K], flat: as they are stored, or copied where they come in several parts. */
+export function keysOf(rows: Rows, scratch: Scratch): Floats {
+  const { positions, heads, keyParts, keyDim } = rows;
+  const [first, ...others] = keyParts as [KeyPart, ...KeyPart[]];
+  if (others.length === 0) return first.data;
+  const joined = scratch.floats(first.data, positions.length * heads * keyDim);
+  for (let row = 0; row < positions.length; row++) {
+    for (let g = 0; g < heads; g++) copyKeyInto(joined, (row * heads + g) * keyDim, rows, row, g);
   }
   return joined;
 }

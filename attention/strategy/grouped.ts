@@ -2,6 +2,7 @@
 import { UsageError } from '../../src/errors.js';
 import { linear } from '../../src/math/linear.js';
 import { reshaped, type Tensor } from '../../src/tensor/tensor.js';
+import { joinHeads } from './heads.js';
 import type { AttentionConfig, AttentionWeights, GroupedConfig, GroupedWeights } from './strategy.js';
 
 /** @throws UsageError for a layer that stores a latent. */
@@ -28,5 +29,17 @@ export function projectHeads(
     q_THK: reshaped(linear(x_TD, query), [tokens, queryHeads, headDim]),
     k_TGK: reshaped(linear(x_TD, key), [tokens, keyValueHeads, headDim]),
     v_TGV: reshaped(linear(x_TD, value), [tokens, keyValueHeads, headDim]),
+  };
+}
+
+/** What the three have in common: all but what is stored. */
+export function groupedForm({ scale, queryHeads }: GroupedConfig, { sinks, output }: GroupedWeights) {
+  return {
+    keyStreams: ['keys'],
+    valueStream: 'values',
+    scale,
+    queryHeads,
+    sinkLogits_H: sinks,
+    output: (attended_THV: Tensor) => joinHeads(attended_THV, output),
   };
 }

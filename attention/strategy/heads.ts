@@ -30,7 +30,7 @@ export function sliceOfHeads(x_THK: Tensor, from: number, to: number): Tensor {
 }
 
 /** [T, H, K1] and [T, H, K2] -> [T, H, K1 + K2] */
-export function besideHeads(first_THK: Tensor, second_THK: Tensor): Tensor {
+export function concatHeads(first_THK: Tensor, second_THK: Tensor): Tensor {
   const [tokens, heads, dim] = first_THK.shape as [number, number, number];
   const more = second_THK.shape[2]!;
   const [a, b, joined] = [flat(first_THK), flat(second_THK), zerosLike(first_THK, [tokens, heads, dim + more])];

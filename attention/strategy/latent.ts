@@ -1,9 +1,10 @@
 /** What the two forms of MLA share: queries, the latent and the rope key (DeepSeek-V2, equations 9 to 15). */
 import { UsageError } from '../../src/errors.js';
-import { linear } from '../../src/math/linear.js';
+import { type Linear, linear } from '../../src/math/linear.js';
 import { rmsNorm } from '../../src/math/norm.js';
+import { rowsOfMatrix, transposed } from '../../src/tensor/matrix.js';
 import { reshaped, type Tensor } from '../../src/tensor/tensor.js';
-import { sliceOfHeads } from './heads.js';
+import { concatHeads, linearByHead, repeatHeads, sliceOfHeads } from './heads.js';
 import type { AttentionConfig, AttentionWeights, LatentConfig, LatentWeights } from './strategy.js';
 
 /** @throws UsageError for a layer that has key/value heads. */
@@ -25,16 +26,56 @@ export function projectLatent(
   { queryHeads, nopeDim, ropeDim, latentRank, normEps }: LatentConfig,
 ): { q_THK: Tensor; latent_T1C: Tensor; ropeKey_T1R: Tensor } {
   const tokens = x_TD.shape[0]!;
-  const both = reshaped(linear(x_TD, weights.compress), [tokens, 1, latentRank + ropeDim]);
-  const latent_TC = reshaped(sliceOfHeads(both, 0, latentRank), [tokens, latentRank]);
+  const compressed_T1K = reshaped(linear(x_TD, weights.compress), [tokens, 1, latentRank + ropeDim]);
+  const latent_TC = reshaped(sliceOfHeads(compressed_T1K, 0, latentRank), [tokens, latentRank]);
   return {
     q_THK: reshaped(queries(x_TD, weights, normEps), [tokens, queryHeads, nopeDim + ropeDim]),
     latent_T1C: reshaped(rmsNorm(latent_TC, weights.latentNorm, normEps), [tokens, 1, latentRank]),
-    ropeKey_T1R: sliceOfHeads(both, latentRank, latentRank + ropeDim),
+    ropeKey_T1R: sliceOfHeads(compressed_T1K, latentRank, latentRank + ropeDim),
   };
 }
 
 function queries(x_TD: Tensor, { query }: LatentWeights, normEps: number): Tensor {
   if ('weight' in query) return linear(x_TD, query);
   return linear(rmsNorm(linear(x_TD, query.down), query.norm, normEps), query.up);
+}
+
+/** Each head's own key and value: latent [T, 1, C], rope key [T, 1, R] -> keys [T, H, nope + R], values [T, H, V]. */
+export function expandedHeads(
+  latent_T1C: Tensor,
+  ropeKey_T1R: Tensor,
+  { expand }: LatentWeights,
+  { queryHeads, nopeDim, valueDim, latentRank }: LatentConfig,
+): { k_THK: Tensor; v_THV: Tensor } {
+  const tokens = latent_T1C.shape[0]!;
+  const expanded = linear(reshaped(latent_T1C, [tokens, latentRank]), expand);
+  const expanded_THK = reshaped(expanded, [tokens, queryHeads, nopeDim + valueDim]);
+  return {
+    k_THK: concatHeads(sliceOfHeads(expanded_THK, 0, nopeDim), repeatHeads(ropeKey_T1R, queryHeads)),
+    v_THV: sliceOfHeads(expanded_THK, nopeDim, nopeDim + valueDim),
+  };
+}
+
+/** The rows of `expand` by head: W_key transposed [C, nope], which takes a query into the latent space, and W_value [V, C]. */
+export function latentMatrices(
+  { expand }: LatentWeights,
+  { queryHeads, nopeDim, valueDim }: LatentConfig,
+): { intoLatent: Linear[]; outOfLatent: Linear[] } {
+  const rowsOfHead = (h: number, from: number, count: number) =>
+    rowsOfMatrix(expand.weight, h * (nopeDim + valueDim) + from, count);
+  const heads = Array.from({ length: queryHeads }, (_, h) => h);
+  return {
+    intoLatent: heads.map((h) => ({ weight: transposed(rowsOfHead(h, 0, nopeDim)), bias: null })),
+    outOfLatent: heads.map((h) => ({ weight: rowsOfHead(h, nopeDim, valueDim), bias: null })),
+  };
+}
+
+/** Queries [T, H, nope + R] -> [T, H, C + R]. */
+export function absorbedQueries(
+  q_THK: Tensor,
+  intoLatent: readonly Linear[],
+  { nopeDim, ropeDim }: LatentConfig,
+): Tensor {
+  const q_THC = linearByHead(sliceOfHeads(q_THK, 0, nopeDim), intoLatent);
+  return concatHeads(q_THC, sliceOfHeads(q_THK, nopeDim, nopeDim + ropeDim));
 }

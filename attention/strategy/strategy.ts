@@ -75,6 +75,11 @@ export interface LatentQueryWeights {
   readonly up: Linear;
 }
 
+/** A stream, and where in its rows the values that rope rotates begin; null: it rotates none. */
+export interface RotatedStream extends StreamSchema {
+  readonly ropeFrom: number | null;
+}
+
 /**
  * How queries meet the stored streams, for one layer. It says what is stored for each token, makes those rows and the queries
  * from the layer's input, and turns what was attended to into the layer's output. It knows nothing of where rows are stored, nor
@@ -82,14 +87,12 @@ export interface LatentQueryWeights {
  */
 export interface AttentionStrategy {
   readonly name: string;
-  readonly streams: readonly StreamSchema[];
+  readonly streams: readonly RotatedStream[];
   /** The streams that, side by side, a query is compared with, and the stream that is summed. */
   readonly keyStreams: readonly string[];
   readonly valueStream: string;
   readonly scale: number;
   readonly queryHeads: number;
-  /** Where in a query head the values that rope rotates begin. */
-  readonly queryRopeFrom: number;
   /** [H]; null: none. */
   readonly sinkLogits_H: Floats | null;
   /** x [T, D] -> queries [T, H, K] and the rows to store, neither rotated yet. */

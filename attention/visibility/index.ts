@@ -1,4 +1,4 @@
-import { UsageError } from '../../src/errors.js';
+import { expectSize, UsageError } from '../../src/errors.js';
 import { causal } from './causal.js';
 import { chunked } from './chunked.js';
 import { sinksAndWindow } from './sinks.js';
@@ -14,34 +14,25 @@ export type VisibilityConfig =
 
 export type VisibilityName = VisibilityConfig['kind'];
 
-/** Rules that can be chosen by name, with the sizes that each needs. */
-export const VISIBILITIES = {
-  causal: [],
-  sliding: ['window'],
-  chunked: ['chunk'],
-  sinks: ['sinks', 'window'],
-} as const satisfies { [Kind in VisibilityName]: readonly string[] };
+/** A rule's sizes, and what makes it of them. */
+type Rule<Kind> = readonly [sizes: readonly string[], make: (config: VisibilityConfig & { kind: Kind }) => Visibility];
 
-/** @throws UsageError for a size that is not a whole number of at least 1. */
+/** Rules that can be chosen by name. */
+export const VISIBILITIES = {
+  causal: [[], () => causal],
+  sliding: [['window'], ({ window }) => sliding(window)],
+  chunked: [['chunk'], ({ chunk }) => chunked(chunk)],
+  sinks: [['sinks', 'window'], ({ sinks, window }) => sinksAndWindow(sinks, window)],
+} satisfies { [Kind in VisibilityName]: Rule<Kind> };
+
+/** @throws UsageError for a rule that there is not, and for a size that is not a whole number of at least 1. */
 export function visibilityOf(config: VisibilityConfig): Visibility {
-  for (const size of VISIBILITIES[config.kind]) {
-    const value = (config as unknown as Record<string, number>)[size];
-    if (!Number.isSafeInteger(value) || value! < 1) {
-      throw new UsageError(
-        `Visibility ${config.kind}: expected ${size} to be a whole number of at least 1, got ${value}.`,
-      );
-    }
+  const found = (VISIBILITIES as Record<string, Rule<never> | undefined>)[config.kind];
+  if (!found) {
+    const known = Object.keys(VISIBILITIES).join(', ');
+    throw new UsageError(`Visibility ${JSON.stringify(config)}: expected { kind, ... } with a kind of ${known}.`);
   }
-  switch (config.kind) {
-    case 'causal':
-      return causal;
-    case 'sliding':
-      return sliding(config.window);
-    case 'chunked':
-      return chunked(config.chunk);
-    case 'sinks':
-      return sinksAndWindow(config.sinks, config.window);
-    default:
-      return config satisfies never;
-  }
+  const [sizes, make] = found;
+  for (const size of sizes) expectSize(`Visibility ${config.kind}, ${size}`, (config as Record<string, unknown>)[size]);
+  return make(config as never);
 }

@@ -1,3 +1,5 @@
+import type { Retention } from '../streams.js';
+
 /**
  * May the query at one absolute position see the key at another? A rule knows positions alone: nothing of heads, of storage,
  * or of how many tokens are computed together.
@@ -5,14 +7,8 @@
  * Every rule has one form: a query sees the sinks, and what lies from `oldest(query)` to itself. `sees` is the rule as its paper
  * says it; `sinks`, `oldest` and `span` say what a cache may forget. The tests hold the two against each other.
  */
-export interface Visibility {
+export interface Visibility extends Retention {
   /** With its sizes: `sliding 128`. */
   readonly name: string;
   sees(query: number, key: number): boolean;
-  /** Positions below this one are never forgotten. 0 for most rules. */
-  readonly sinks: number;
-  /** The oldest position, sinks aside, that this query sees; no later query sees an older one. */
-  oldest(query: number): number;
-  /** The most positions, sinks aside, that one query sees, itself counted: Infinity where nothing is ever forgotten. */
-  readonly span: number;
 }

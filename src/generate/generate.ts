@@ -2,7 +2,7 @@
 
 import type { KvCache } from '../../attention/cache/cache.js';
 import type { AttentionCounter } from '../../attention/layer.js';
-import { RequestError, UsageError } from '../errors.js';
+import { expectSize, RequestError, UsageError } from '../errors.js';
 import { expectIds } from '../model/embedding.js';
 import type { Model } from '../model/load.js';
 import { forward } from '../model/transformer.js';
@@ -82,6 +82,7 @@ export async function feed(
   options: FeedOptions,
 ): Promise<Tensor> {
   const { from, chunk = ids.length, logits = 'last', counter, pause } = options;
+  expectSize('prefillChunk (--prefill-chunk)', chunk);
   if (cache.next >= ids.length) {
     throw new RequestError(
       `The cache goes on at position ${cache.next}, and there are only ${ids.length} tokens; nothing is left to feed.`,
@@ -127,6 +128,13 @@ export function checkRequest(model: Model, prompt: readonly number[], newTokens:
     throw new RequestError(
       `The prompt's ${prompt.length} tokens and ${newTokens} new ones exceed the model's context of ${most}; ` +
         `${room > 0 ? `ask for at most ${room} new tokens` : 'shorten the prompt'}, or let it see a window (visibility sliding, chunked, sinks).`,
+    );
+  }
+  const { capacity } = model.components.caches;
+  if (total - 1 > capacity) {
+    throw new RequestError(
+      `The prompt's ${prompt.length} tokens and ${newTokens} new ones need a cache of ${total - 1}, and this one holds ${capacity} at most; ` +
+        'raise --cache-tokens (cacheTokens) or --pool-pages (poolPages).',
     );
   }
 }

@@ -62,10 +62,15 @@ export function argmax(values: Floats): number {
 
 /** log softmax(logits)[id], in float64. */
 export function logProbability(logits_N: Floats, id: number): number {
+  return logSoftmax(logits_N)[id]!;
+}
+
+/** In float64. */
+export function logSoftmax(logits_N: Floats): Float64Array {
   const greatest = logits_N[argmax(logits_N)]!;
   let sum = 0;
   for (const logit of logits_N) sum += Math.exp(logit - greatest);
-  return logits_N[id]! - greatest - Math.log(sum);
+  return Float64Array.from(logits_N, (logit) => logit - greatest - Math.log(sum));
 }
 
 /** The difference between the largest and the second largest logit: how close a greedy choice was. */

@@ -25,12 +25,12 @@ export function clamped(x_TF: Tensor, least: number, most: number): Tensor {
 }
 
 /** x + 1 */
-export function raised(x_TF: Tensor): Tensor {
+export function plusOne(x_TF: Tensor): Tensor {
   return mapped(x_TF, (x) => x + 1);
 }
 
 /** x sigmoid(alpha x): silu with a gain inside (`GptOssExperts` of transformers). */
-export function sharpened(x_TF: Tensor, alpha: number): Tensor {
+export function scaledSilu(x_TF: Tensor, alpha: number): Tensor {
   return mapped(x_TF, (x, round) => x * round(1 / round(1 + round(Math.exp(-round(x * round(alpha)))))));
 }
 

@@ -59,22 +59,11 @@ export interface Components {
 
 /** @throws UsageError, saying why, for choices that have no meaning together or for this model. */
 export function componentsOf(config: ModelConfig, weights: ModelWeights, options: RunOptions): Components {
-  const { precision, positions } = options;
-  const kernel = KERNELS[options.kernel];
-  const slotsOf = slotRotations(positions, precision);
-  const layers = config.layers.map((layer, index): AttentionLayer => {
-    const strategyOf = STRATEGIES[options.attention === 'auto' ? formOf(layer.attention) : options.attention];
-    return {
-      index,
-      strategy: strategyOf(layer.attention, weights.layers[index]!.attention),
-      visibility: visibilityOf(options.visibility === 'auto' ? layer.visibility : options.visibility),
-      kernel,
-      slots: slotsOf(layer.attention.rope),
-    };
-  });
+  const { precision } = options;
+  const layers = layersOf(config, weights, options);
   const kvDtype = options.kvDtype === 'auto' ? precision : options.kvDtype;
   const schemas = layers.map(({ strategy, visibility }) => ({ streams: strategy.streams, retention: visibility }));
-  const caches = CACHES[options.cache]({ layers: schemas, precision, dtype: kvDtype }, options);
+  const caches = chosenFrom(CACHES, 'cache', options.cache)({ layers: schemas, precision, dtype: kvDtype }, options);
   const distinct = (names: readonly string[]) => [...new Set(names)].join(', ');
   return {
     layers,
@@ -85,13 +74,38 @@ export function componentsOf(config: ModelConfig, weights: ModelWeights, options
     chosen: {
       attention: distinct(layers.map(({ strategy }) => strategy.name)),
       visibility: distinct(layers.map(({ visibility }) => visibility.name)),
-      positions,
+      positions: options.positions,
       cache: options.cache,
       kvDtype,
-      kernel: kernel.name,
+      kernel: options.kernel,
       precision,
     },
   };
+}
+
+function layersOf(config: ModelConfig, weights: ModelWeights, options: RunOptions): AttentionLayer[] {
+  const kernel = chosenFrom(KERNELS, 'kernel', options.kernel);
+  const slotsOf = slotRotations(options.positions, options.precision);
+  return config.layers.map((layer, index) => {
+    const attention = options.attention === 'auto' ? formOf(layer.attention) : options.attention;
+    return {
+      index,
+      strategy: chosenFrom(STRATEGIES, 'attention', attention)(layer.attention, weights.layers[index]!.attention),
+      visibility: visibilityOf(options.visibility === 'auto' ? layer.visibility : options.visibility),
+      kernel,
+      slots: slotsOf(layer.attention.rope),
+    };
+  });
+}
+
+/** @throws UsageError for a name that a table does not have: types do not reach every caller */
+function chosenFrom<Table extends object, Name extends keyof Table>(
+  table: Table,
+  what: string,
+  name: Name,
+): Table[Name] {
+  if (Object.hasOwn(table, name)) return table[name];
+  throw new UsageError(`${what}: expected one of ${Object.keys(table).join(', ')}, got ${JSON.stringify(name)}.`);
 }
 
 function formOf({ kind }: AttentionConfig): StrategyName {

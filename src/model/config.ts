@@ -47,7 +47,7 @@ export interface GatedConfig {
 }
 
 /** down((clamp(up x) + 1) * g sigmoid(alpha g)) with g = clamp(gate x): the gate from above alone, up from both sides. */
-interface ClampConfig {
+export interface ClampConfig {
   readonly limit: number;
   readonly alpha: number;
 }

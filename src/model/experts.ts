@@ -5,7 +5,7 @@ import { addScaledInto, BLOCK, closeBlockInto } from '../math/sum.js';
 import { flat, rowsOf, type Tensor, zerosLike } from '../tensor/tensor.js';
 import type { ExpertsConfig } from './config.js';
 import { gated } from './feed-forward.js';
-import { type Choice, route } from './router.js';
+import { type ExpertChoice, route } from './router.js';
 import type { ExpertsWeights } from './weights.js';
 
 /** x [T, D] -> sum over the chosen experts of weight * expert(x), and the shared expert where there is one [T, D]. */
@@ -19,7 +19,7 @@ export function mixture(x_TD: Tensor, weights: ExpertsWeights, config: ExpertsCo
 /** Sums over experts are made as all sums are: in blocks of 32 by index (src/math/sum.ts). */
 function weighted(
   x_TD: Tensor,
-  choices: readonly Choice[],
+  choices: readonly ExpertChoice[],
   { experts }: ExpertsWeights,
   { expert }: ExpertsConfig,
 ): Tensor {
@@ -40,7 +40,7 @@ function weighted(
 }
 
 /** The rows of the tokens that chose an expert. */
-function gathered(x_TD: Tensor, chosen: readonly Choice[]): Tensor {
+function gathered(x_TD: Tensor, chosen: readonly ExpertChoice[]): Tensor {
   const width = x_TD.shape[1]!;
   const rows = zerosLike(x_TD, [chosen.length, width]);
   for (const [i, { token }] of chosen.entries()) rows.data.set(flat(rowsOf(x_TD, token, token + 1)), i * width);

@@ -1,4 +1,4 @@
-import { activate, clamped, multiply, raised, sharpened } from '../math/elementwise.js';
+import { activate, clamped, multiply, plusOne, scaledSilu } from '../math/elementwise.js';
 import { linear } from '../math/linear.js';
 import type { Tensor } from '../tensor/tensor.js';
 import type { FeedForwardConfig, GatedConfig } from './config.js';
@@ -16,6 +16,6 @@ export function feedForward(x_TD: Tensor, weights: FeedForwardWeights, config: F
 export function gated(x_TD: Tensor, { gate, up, down }: GatedWeights, { activation, clamp }: GatedConfig): Tensor {
   const [gate_TF, up_TF] = [linear(x_TD, gate), linear(x_TD, up)];
   if (!clamp) return linear(multiply(activate(gate_TF, activation), up_TF), down);
-  const open_TF = sharpened(clamped(gate_TF, Number.NEGATIVE_INFINITY, clamp.limit), clamp.alpha);
-  return linear(multiply(raised(clamped(up_TF, -clamp.limit, clamp.limit)), open_TF), down);
+  const open_TF = scaledSilu(clamped(gate_TF, Number.NEGATIVE_INFINITY, clamp.limit), clamp.alpha);
+  return linear(multiply(plusOne(clamped(up_TF, -clamp.limit, clamp.limit)), open_TF), down);
 }

@@ -29,7 +29,8 @@ export interface LoadOptions extends Partial<RunOptions> {
  */
 export function loadModel(folder: string, { ignoreConfigKeys = [], ...chosen }: LoadOptions = {}): Model {
   const { family, config } = loadConfig(folder, ignoreConfigKeys);
-  const options = { ...DEFAULT_OPTIONS, cacheTokens: config.context, ...chosen };
+  const given = Object.entries(chosen).filter(([, value]) => value !== undefined);
+  const options: RunOptions = { ...DEFAULT_OPTIONS, cacheTokens: config.context, ...Object.fromEntries(given) };
   const source = new TensorSource(folder);
   try {
     const weights = family.bind(config, new WeightReader(source, options.precision));

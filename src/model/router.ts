@@ -4,14 +4,14 @@ import { roundingOf, sumByIndex } from '../math/sum.js';
 import { type Floats, flat, floatsLike, type Tensor } from '../tensor/tensor.js';
 import type { ExpertsConfig, RouterConfig } from './config.js';
 
-export interface Choice {
+export interface ExpertChoice {
   readonly token: number;
   readonly expert: number;
   readonly weight: number;
 }
 
 /** Router logits [T, E] -> the choices of each token, in order of expert. Of equal ones the first is taken. */
-export function route(logits_TE: Tensor, correction: Floats | null, config: ExpertsConfig): Choice[] {
+export function route(logits_TE: Tensor, correction: Floats | null, config: ExpertsConfig): ExpertChoice[] {
   const [tokens, count] = logits_TE.shape as [number, number];
   const logits = flat(logits_TE);
   return Array.from({ length: tokens }, (_, token) => {

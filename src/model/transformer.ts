@@ -5,7 +5,7 @@
  * tensors have, and a token's logits are the same to the bit in all of them.
  */
 import type { KvCache } from '../../attention/cache/cache.js';
-import { AttentionCounter, attend, type SequencePart } from '../../attention/layer.js';
+import { AttentionCounter, attentionLayer, type SequencePart } from '../../attention/layer.js';
 import { RequestError } from '../errors.js';
 import { add } from '../math/elementwise.js';
 import { linear } from '../math/linear.js';
@@ -73,14 +73,14 @@ async function pass(
     const own = weights.layers[i]!;
     const rotation = rotationOf(layer.attention.rope);
     const attentionIn_TD = normalise(x_TD, own.attentionNorm, layer.norm);
-    x_TD = add(x_TD, await attend(attentionIn_TD, components.layers[i]!, rotation, parts, counter));
+    x_TD = add(x_TD, await attentionLayer(attentionIn_TD, components.layers[i]!, rotation, parts, counter));
     const feedForwardIn_TD = normalise(x_TD, own.feedForwardNorm, layer.norm);
     x_TD = add(x_TD, feedForward(feedForwardIn_TD, own.feedForward, layer.feedForward));
     await pause?.();
   }
 
-  const read_TD = logits === 'all' ? x_TD : lastRows(x_TD, parts);
-  return linear(normalise(read_TD, weights.finalNorm, config.finalNorm), weights.head);
+  const last_TD = logits === 'all' ? x_TD : lastRows(x_TD, parts);
+  return linear(normalise(last_TD, weights.finalNorm, config.finalNorm), weights.head);
 }
 
 /** Where each sequence's tokens stand among those computed together, and their absolute positions. */

@@ -1,5 +1,5 @@
 /** How far the predictions of one run lie from those of another. */
-import { argmax } from '../generate/sampler.js';
+import { argmax, logSoftmax } from '../generate/sampler.js';
 import type { Floats } from '../tensor/tensor.js';
 
 export interface Divergence {
@@ -29,12 +29,4 @@ function klOf(exact_N: Floats, found_N: Floats): number {
   let kl = 0;
   for (let i = 0; i < p.length; i++) kl += Math.exp(p[i]!) * (p[i]! - q[i]!);
   return Math.max(kl, 0); // equal rows may round below zero
-}
-
-/** In float64. */
-export function logSoftmax(logits_N: Floats): Float64Array {
-  const greatest = logits_N[argmax(logits_N)]!;
-  let sum = 0;
-  for (const logit of logits_N) sum += Math.exp(logit - greatest);
-  return Float64Array.from(logits_N, (logit) => logit - greatest - Math.log(sum));
 }

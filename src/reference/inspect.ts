@@ -1,4 +1,6 @@
 /** What a checkpoint is, at a glance: for the person who is about to port it. */
+import { KV_DTYPES, type KvDtype } from '../../attention/cache/cache.js';
+import { tokenBytes } from '../../attention/cache/rows.js';
 import type { AttentionConfig } from '../../attention/strategy/strategy.js';
 import type { TensorEntry } from '../checkpoint/safetensors/header.js';
 import { TensorSource } from '../checkpoint/tensor-source.js';
@@ -57,7 +59,7 @@ export function inspect(folder: string, ignoreConfigKeys: readonly string[] = []
       architecture: architectureOf(model),
       parameters: entries.reduce((sum, entry) => sum + sizeOf(entry), 0),
       dtypes,
-      kvBytesPerToken: { float32: 4 * kvValues(model), float64: 8 * kvValues(model) },
+      kvBytesPerToken: Object.fromEntries(KV_DTYPES.map((dtype) => [dtype, kvBytes(model, dtype)])),
       unusual: [...unusual(model, tokenizer, Object.keys(dtypes)), ...notFinite(source, entries)],
     };
   } finally {
@@ -130,17 +132,17 @@ function gateOf(config: FeedForwardConfig): GatedConfig {
   return config.kind === 'gated' ? config : config.expert;
 }
 
-/** Values that all layers store for a token. */
-function kvValues({ components }: Model): number {
-  return components.layers
-    .flatMap(({ strategy }) => strategy.streams)
-    .reduce((sum, { heads, dim }) => sum + heads * dim, 0);
+/** Bytes that all layers store for a token. */
+function kvBytes({ components }: Model, dtype: KvDtype): number {
+  return components.schemas.reduce((sum, { streams }) => sum + tokenBytes(streams, dtype), 0);
 }
 
 function unusual(model: Model, tokenizer: TextTokenizer | null, dtypes: readonly string[]): string[] {
   const { config } = model;
   const { attention, attentionBias } = config.layers[0]!;
   const { queryHeads, rope } = attention;
+  const rules = [...new Set(model.components.layers.map(({ visibility }) => visibility.name))];
+  const windows = rules.filter((name) => name !== 'causal');
   const joined = queryHeads * (attention.kind === 'latent' ? attention.valueDim : attention.headDim);
   const sinks = model.weights.layers.some((layer) => layer.attention.kind === 'grouped' && layer.attention.sinks);
   const notes: [boolean, string][] = [
@@ -151,6 +153,12 @@ function unusual(model: Model, tokenizer: TextTokenizer | null, dtypes: readonly
     [attentionBias, 'the attention projections have biases'],
     [config.layers.some(({ feedForward }) => gateOf(feedForward).bias), 'the feed-forward layers have biases'],
     [sinks, 'each query head has a learned sink, a logit that takes its part of the softmax and weighs nothing'],
+    [windows.length > 0, `a window counts the current token (${windows.join(', ')})`],
+    [windows.length > 0 && windows.length < rules.length, 'layers differ in what they see'],
+    [
+      config.layers.some(({ feedForward }) => gateOf(feedForward).clamp),
+      'gate and up are clamped, and up is raised by one',
+    ],
     [rope?.pairs === 'interleaved', 'rope rotates neighbouring values, not the two halves'],
     [rope !== null && rope.magnitude !== 1, `rope scales cos and sin by ${rope?.magnitude}`],
     [rope !== null && !isGeometric(rope.frequencies), 'the rope frequencies are scaled for a longer context'],

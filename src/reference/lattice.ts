@@ -1,5 +1,5 @@
 /**
- * The equivalence lattice: for every two ways to run a model, whether their logits are the same bits, the same sums in another order, or
+ * The equivalence lattice: for every two ways to run a model in one precision and KV dtype, whether their logits are the same bits, the same sums in another order, or
  * another computation. It is a declaration; the conformance suite and `npm run report:lattice` hold runs against it.
  */
 import type { CacheName } from '../../attention/cache/index.js';
@@ -11,7 +11,7 @@ import type { Visibility } from '../../attention/visibility/visibility.js';
 import type { ModelConfig } from '../model/config.js';
 
 /** One choice along each axis. */
-export interface Choice {
+export interface RunChoice {
   readonly attention: StrategyName | 'auto';
   readonly visibility: VisibilityConfig | 'auto';
   readonly positions: PositionPolicy;
@@ -36,50 +36,64 @@ const LOSSY: Relation = { kind: 'lossy' };
  */
 const REORDERED = { kind: 'reordered', bound: 512 } as const satisfies Relation;
 
-/** Along these axes names in one group give the same bits, and names of different groups the same sums in another order. */
-const GROUPS = {
-  attention: [['mha', 'mqa', 'gqa'], ['mla'], ['mla-naive']],
-  kernel: [['reference'], ['flash']],
-  cache: [['none', 'contiguous', 'preallocated', 'ring', 'paged', 'prefix', 'radix']],
+/** Names of one form give the same bits; names of different forms the same sums in another order. */
+const FORMS = {
+  attention: { mha: 'grouped', mqa: 'grouped', gqa: 'grouped', mla: 'absorbed', 'mla-naive': 'expanded' },
+  kernel: { reference: 'whole rows', flash: 'tiles' },
+  cache: {
+    none: 'rows',
+    contiguous: 'rows',
+    preallocated: 'rows',
+    ring: 'rows',
+    paged: 'rows',
+    prefix: 'rows',
+    radix: 'rows',
+  },
 } as const satisfies {
-  attention: readonly (readonly StrategyName[])[];
-  kernel: readonly (readonly KernelName[])[];
-  cache: readonly (readonly CacheName[])[];
+  attention: Record<StrategyName, string>;
+  kernel: Record<KernelName, string>;
+  cache: Record<CacheName, string>;
 };
 
 /** How the logits of two choices compare, for a sequence of this many tokens. */
-export function relationOf(a: Choice, b: Choice, config: ModelConfig, length: number): Relation {
+export function relationOf(a: RunChoice, b: RunChoice, config: ModelConfig, length: number): Relation {
   const auto = config.layers[0]!.attention.kind === 'latent' ? 'mla' : 'gqa';
-  const named = (name: Choice['attention']) => (name === 'auto' ? auto : name);
-  return worst([
-    byGroup(GROUPS.attention, named(a.attention), named(b.attention)),
-    byGroup(GROUPS.kernel, a.kernel, b.kernel),
-    byGroup(GROUPS.cache, a.cache, b.cache),
-    ...config.layers.map((layer) => {
-      const ruleOf = ({ visibility }: Choice) => visibilityOf(visibility === 'auto' ? layer.visibility : visibility);
-      return bySight([ruleOf(a), a.positions], [ruleOf(b), b.positions], length);
-    }),
+  const attention = (choice: RunChoice) => FORMS.attention[choice.attention === 'auto' ? auto : choice.attention];
+  return together([
+    sameForm(attention(a), attention(b)),
+    sameForm(FORMS.kernel[a.kernel], FORMS.kernel[b.kernel]),
+    sameForm(FORMS.cache[a.cache], FORMS.cache[b.cache]),
+    weakest(
+      config.layers.map((layer) => {
+        const ruleOf = ({ visibility }: RunChoice) =>
+          visibilityOf(visibility === 'auto' ? layer.visibility : visibility);
+        return byRule([ruleOf(a), a.positions], [ruleOf(b), b.positions], length);
+      }),
+    ),
   ]);
 }
 
-/** Of lossy and exact: lossy. Bounds of choices on different axes add up. */
-function worst(relations: readonly Relation[]): Relation {
-  if (relations.some(({ kind }) => kind === 'lossy')) return LOSSY;
-  const bounds = relations.map((relation) => (relation.kind === 'reordered' ? relation.bound : 0));
-  const bound = bounds.reduce((sum, each) => sum + each, 0);
+/** What choices on several axes come to: the bounds of those that reorder add up. */
+function together(axes: readonly Relation[]): Relation {
+  if (axes.some(({ kind }) => kind === 'lossy')) return LOSSY;
+  const bound = axes.reduce((sum, relation) => sum + (relation.kind === 'reordered' ? relation.bound : 0), 0);
   return bound === 0 ? EXACT : { kind: 'reordered', bound };
 }
 
-function byGroup(groups: readonly (readonly string[])[], a: string, b: string): Relation {
-  const together = a === b || groups.some((group) => group.includes(a) && group.includes(b));
-  return together ? EXACT : REORDERED;
+/** What one choice comes to in layers that differ. (The bound on logits is not one a layer.) */
+function weakest(layers: readonly Relation[]): Relation {
+  return layers.find(({ kind }) => kind === 'lossy') ?? layers.find(({ kind }) => kind === 'reordered') ?? EXACT;
+}
+
+function sameForm(a: string, b: string): Relation {
+  return a === b ? EXACT : REORDERED;
 }
 
 /**
  * Two rules that show every query the same keys are one rule (a window as long as the sequence is causal). Rotating by slots keeps the distances
  * between a query and what its window holds, so without sinks it changes roundings alone; with sinks it brings those nearer.
  */
-function bySight(
+function byRule(
   [a, aPositions]: readonly [Visibility, PositionPolicy],
   [b, bPositions]: readonly [Visibility, PositionPolicy],
   length: number,
@@ -97,7 +111,7 @@ function bySight(
 }
 
 /** `sinks 4 + 12 in-cache`, ... */
-export function nameOfSight({ visibility, positions }: Pick<Choice, 'visibility' | 'positions'>): string {
+export function nameOfRule({ visibility, positions }: Pick<RunChoice, 'visibility' | 'positions'>): string {
   const rule = visibility === 'auto' ? 'as configured' : visibilityOf(visibility).name;
   return positions === 'absolute' ? rule : `${rule} in-cache`;
 }

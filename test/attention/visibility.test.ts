@@ -44,9 +44,10 @@ describe('a visibility rule', () => {
   });
 
   it.each([
-    [{ kind: 'sliding', window: 0 }, 'Visibility sliding: expected window to be a whole number of at least 1, got 0'],
-    [{ kind: 'sinks', sinks: 1.5, window: 2 }, 'expected sinks to be a whole number of at least 1, got 1.5'],
-    [{ kind: 'chunked' } as never, 'expected chunk to be a whole number of at least 1, got undefined'],
+    [{ kind: 'sliding', window: 0 }, 'Visibility sliding, window: expected a whole number of at least 1, got 0'],
+    [{ kind: 'sinks', sinks: 1.5, window: 2 }, 'sinks: expected a whole number of at least 1, got 1.5'],
+    [{ kind: 'chunked' } as never, 'chunk: expected a whole number of at least 1, got undefined'],
+    ['sliding' as never, 'Visibility "sliding": expected { kind, ... } with a kind of causal, sliding, chunked, sinks'],
   ] as const)('%j is refused', (config, message) => {
     expect(() => visibilityOf(config)).toThrow(message);
   });

@@ -19,15 +19,23 @@ describe('choices', () => {
     [['--visibility', 'chunked', '--attention-chunk', '4', '--sinks', '4'], 2, '--sinks: goes with --visibility sinks'],
     [['--visibility', 'sliding', '--window', '0'], 2, 'Expected a whole number of at least 1'],
     [['--positions', 'relative'], 2, 'Allowed choices are absolute, in-cache'],
-    [['--page-size', '4'], 2, '--page-size: goes with --cache paged, prefix or radix'],
-    [['--pool-pages', '4'], 2, '--pool-pages: goes with --cache paged, prefix or radix'],
+    [['--page-size', '16'], 2, '--page-size: goes with --cache paged or prefix or radix'],
+    [['--pool-pages', '4'], 2, '--pool-pages: goes with --cache paged or prefix or radix'],
     [['--cache-tokens', '4'], 2, '--cache-tokens: goes with --cache preallocated'],
     [['--cache', 'ring'], 2, 'Cache ring: it keeps what a window still sees, and here every layer sees all tokens'],
     [['--attention', 'mqa'], 2, 'Attention mqa: the checkpoint has 2 key/value heads'],
     [['--attention', 'mla'], 2, 'Attention mla: this checkpoint has key/value heads, and no latent'],
     [['--model', DEEPSEEK, '--attention', 'mha'], 2, 'Attention mha: this checkpoint stores a latent'],
-    [['--cache', 'preallocated', '--cache-tokens', '4'], 1, 'preallocated for 4 tokens, and 5 are needed'],
-    [['--cache', 'paged', '--page-size', '2', '--pool-pages', '2'], 1, 'more pages of 2 tokens are needed'],
+    [
+      ['--cache', 'preallocated', '--cache-tokens', '6'],
+      1,
+      'need a cache of 7, and this one holds 6 at most; raise --cache-tokens',
+    ],
+    [
+      ['--cache', 'paged', '--page-size', '2', '--pool-pages', '3'],
+      1,
+      'need a cache of 7, and this one holds 6 at most',
+    ],
     [['--continuations', '2'], 2, '--continuations: greedy ones are all alike'],
     [['--cache', 'none', '--save-cache', 'x'], 2, '--save-cache: the cache none keeps nothing'],
     [['--load-cache', '/nowhere'], 1, '/nowhere: cannot be opened (ENOENT)'],
@@ -158,5 +166,7 @@ describe('touchstone inspect', () => {
     expect(oss).toContain('sliding 16 (2 layers), causal (2 layers)');
     expect(oss).toContain('clamped silu');
     expect(oss).toContain('each query head has a learned sink');
+    expect(oss).toContain('a window counts the current token (sliding 16)');
+    expect(oss).toContain('layers differ in what they see');
   });
 });

@@ -20,8 +20,8 @@ import { flat, tensor } from '../../src/tensor/tensor.js';
 import { keepsAll } from '../support/streams.js';
 
 const streams = [
-  { name: 'keys', heads: 2, dim: 1, ropeFrom: null },
-  { name: 'values', heads: 1, dim: 3, ropeFrom: null },
+  { name: 'keys', heads: 2, dim: 1 },
+  { name: 'values', heads: 1, dim: 3 },
 ];
 
 /** A row depends on all tokens up to its own, as a real one does: equal beginnings have equal rows, and others have not. */

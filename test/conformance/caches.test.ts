@@ -14,7 +14,7 @@ import { flat, type Precision, tensor } from '../../src/tensor/tensor.js';
 import { keepsAll, problem, rowsBetween, SIZES, shapes, single } from '../support/streams.js';
 
 const caches = Object.keys(CACHES) as CacheName[];
-const keys: StreamSchema = { name: 'keys', heads: 1, dim: 1, ropeFrom: null };
+const keys: StreamSchema = { name: 'keys', heads: 1, dim: 1 };
 
 /** A ring needs a window; here one that is longer than any sequence. */
 function layersOf(name: CacheName, streams: readonly StreamSchema[], retention?: Retention): LayerSchema[] {

@@ -9,7 +9,7 @@ import { feed } from '../../src/generate/generate.js';
 import { DEFAULT_OPTIONS } from '../../src/model/components.js';
 import type { ModelConfig } from '../../src/model/config.js';
 import { assemble, type Model } from '../../src/model/load.js';
-import type { Choice } from '../../src/reference/lattice.js';
+import type { RunChoice } from '../../src/reference/lattice.js';
 import { type Floats, flat } from '../../src/tensor/tensor.js';
 
 const names = <Name extends string>(table: Record<Name, unknown>) => Object.keys(table) as Name[];
@@ -18,26 +18,26 @@ export const STRATEGY_NAMES: readonly StrategyName[] = names(STRATEGIES);
 export const CACHE_NAMES: readonly CacheName[] = names(CACHES);
 export const KERNEL_NAMES: readonly KernelName[] = names(KERNELS);
 
-export interface Sight {
+export interface Rule {
   readonly visibility: VisibilityConfig | 'auto';
   readonly positions: PositionPolicy;
 }
 
 /** Every rule, one of them longer than the sequence, with both ways of rotating. @param window tokens; the sinks are a quarter of it */
-export function sights(window: number, length: number): Sight[] {
+export function rules(window: number, length: number): Rule[] {
   const sizes = { window, chunk: window, sinks: window / 4 };
-  const rules = names(VISIBILITIES).map((kind) => ({ kind, ...sizes }) as VisibilityConfig);
-  const all: Sight['visibility'][] = ['auto', ...rules, { kind: 'sliding', window: length }];
+  const kinds = names(VISIBILITIES).map((kind) => ({ kind, ...sizes }) as VisibilityConfig);
+  const all: Rule['visibility'][] = ['auto', ...kinds, { kind: 'sliding', window: length }];
   return all.flatMap((visibility) => POSITION_POLICIES.map((positions) => ({ visibility, positions })));
 }
 
 /** The textbook's choices for a rule: what all others are held against. */
-export function textbook({ visibility, positions }: Sight): Choice {
+export function textbook({ visibility, positions }: Rule): RunChoice {
   return { attention: 'auto', visibility, positions, cache: 'contiguous', kernel: 'reference' };
 }
 
 /** A model with other parts, its weights read once. Pages are small, and prefilled pages are found again. */
-export function withChoice(model: Model, choice: Partial<Choice>): Model {
+export function withChoice(model: Model, choice: Partial<RunChoice>): Model {
   const options = { ...DEFAULT_OPTIONS, ...model.options, ...choice, pageSize: 5 };
   return assemble(model.config, model.weights, options, model.files);
 }
@@ -48,7 +48,7 @@ export async function logitsOf(model: Model, ids: readonly number[], chunk: numb
 }
 
 /** Why a model cannot be made of a choice; null if it can. */
-export function refusalOf(model: Model, choice: Choice): string | null {
+export function refusalOf(model: Model, choice: RunChoice): string | null {
   try {
     withChoice(model, choice);
     return null;
@@ -59,7 +59,7 @@ export function refusalOf(model: Model, choice: Choice): string | null {
 }
 
 /** What must be refused, said here once more so that a refusal too many is seen. */
-export function mustBeRefused({ layers }: ModelConfig, { attention, visibility, cache }: Choice): boolean {
+export function mustBeRefused({ layers }: ModelConfig, { attention, visibility, cache }: RunChoice): boolean {
   const shape = layers[0]!.attention;
   const latent = attention === 'mla' || attention === 'mla-naive';
   if (attention !== 'auto' && latent !== (shape.kind === 'latent')) return true;

@@ -263,21 +263,30 @@ describe('kernel flash', () => {
     },
   );
 
-  it('takes scratch that does not grow with the number of keys, where the reference takes a row of scores', async () => {
-    const peak = async (kernel: AttentionKernel, T: number) => {
-      const given = problem({ T, G: 2, perGroup: 2, K: 8, V: 8 }, single);
-      const scratch = new Scratch();
-      const call = {
-        q_THK: given.q_THK.lo(T - 1, 0, 0),
-        positions: Int32Array.of(T - 1),
-        out_THV: zerosLike(given.q_THK, [1, 4, 8]),
+  it.each([
+    ['one key stream', ['keys']],
+    ['two key streams (MLA)', ['keys', 'more']],
+  ])(
+    'takes scratch that does not grow with the number of keys, where the reference does: %s',
+    async (_, keyStreams) => {
+      const [G, K] = [2, 8 * keyStreams.length];
+      const peak = async (kernel: AttentionKernel, T: number) => {
+        const { rows, positions } = problem({ T, G, perGroup: 2, K: 8, V: 8 }, single);
+        const blocks = cut({ ...rows, more: rows.keys! }, positions, [T]);
+        const scratch = new Scratch();
+        const [q_THK, out_THV] = [tensor(new Float32Array(4 * K), [1, 4, K]), tensor(new Float32Array(32), [1, 4, 8])];
+        const fixed = { keyStreams, valueStream: 'values', scale: 1, visibility: causal, sinkLogits_H: null };
+        await kernel.attend([{ q_THK, out_THV, positions: Int32Array.of(T - 1), ...fixed, blocks }], scratch);
+        return scratch.peakBytes;
       };
-      const fixed = { keyStreams: ['keys'], valueStream: 'values', scale: 1, visibility: causal, sinkLogits_H: null };
-      await kernel.attend([{ ...call, ...fixed, blocks: cut(given.rows, given.positions, [T]) }], scratch);
-      return scratch.peakBytes;
-    };
-    expect(await peak(KERNELS.flash, 1000)).toBe(await peak(KERNELS.flash, 100));
-    expect(await peak(KERNELS.flash, 100)).toBe(32 * (4 + 4 + 4) + 8 * 4);
-    expect(await peak(KERNELS.reference, 1000)).toBe(1000 * (3 * 4 + 4) + 8 * 4);
+      expect(await peak(KERNELS.flash, 1000)).toBe(await peak(KERNELS.flash, 100));
+      expect(await peak(KERNELS.flash, 100)).toBe(32 * (4 + 4 + 4) + 32 * G * K * 4 + 8 * 4);
+      const joined = keyStreams.length > 1 ? 1000 * G * K * 4 : 0;
+      expect(await peak(KERNELS.reference, 1000)).toBe(1000 * (3 * 4 + 4) + 8 * 4 + joined);
+    },
+  );
+
+  it('refuses a tile of no size', () => {
+    expect(() => flashOf(0)).toThrow('tile: expected a whole number of at least 1, got 0.');
   });
 });

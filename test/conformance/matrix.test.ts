@@ -1,7 +1,7 @@
 /** Every strategy x visibility x positions x cache x kernel against the lattice: the same bits, within the bound, or refused. */
 import { describe, expect, it } from 'vitest';
 import { loadModel } from '../../src/model/load.js';
-import { type Choice, nameOfSight, relationOf } from '../../src/reference/lattice.js';
+import { nameOfRule, type RunChoice, relationOf } from '../../src/reference/lattice.js';
 import type { Floats } from '../../src/tensor/tensor.js';
 import { expectSameBits } from '../support/bits.js';
 import { CHECKPOINTS, fixture } from '../support/fixtures.js';
@@ -12,8 +12,8 @@ import {
   logitsOf,
   mustBeRefused,
   refusalOf,
+  rules,
   STRATEGY_NAMES,
-  sights,
   textbook,
   withChoice,
 } from './cases.js';
@@ -25,14 +25,14 @@ describe.each(CHECKPOINTS.filter((name) => name.startsWith('tiny-')))('%s', (nam
   const model = loadModel(fixture(name));
   const ids = Array.from({ length: LENGTH }, (_, i) => (i * i * 7 + 3 * i) % model.config.vocabulary);
   const known = new Map<string, Promise<Floats>>();
-  const run = (choice: Choice, chunk = LENGTH) => logitsOf(withChoice(model, choice), ids, chunk);
-  const once = (choice: Choice) => {
+  const run = (choice: RunChoice, chunk = LENGTH) => logitsOf(withChoice(model, choice), ids, chunk);
+  const once = (choice: RunChoice) => {
     const key = JSON.stringify(choice);
     const found = known.get(key) ?? run(choice);
     known.set(key, found);
     return found;
   };
-  const all = sights(16, LENGTH).map((sight) => ({ ...sight, name: nameOfSight(sight) }));
+  const all = rules(16, LENGTH).map((rule) => ({ ...rule, name: nameOfRule(rule) }));
 
   it.each(all)('seen as $name, it relates to how it is configured as declared', async ({ visibility, positions }) => {
     const choice = textbook({ visibility, positions });
@@ -49,7 +49,7 @@ describe.each(CHECKPOINTS.filter((name) => name.startsWith('tiny-')))('%s', (nam
       let chunk = STRATEGY_NAMES.indexOf(attention);
       for (const kernel of KERNEL_NAMES) {
         for (const cache of CACHE_NAMES) {
-          const choice: Choice = { attention, visibility, positions, cache, kernel };
+          const choice: RunChoice = { attention, visibility, positions, cache, kernel };
           const refusal = refusalOf(model, choice);
           expect(refusal !== null, `${cache}, ${kernel}: ${refusal}`).toBe(mustBeRefused(model.config, choice));
           if (refusal !== null) continue;

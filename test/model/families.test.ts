@@ -2,6 +2,7 @@
 import { readFileSync } from 'node:fs';
 import { describe, expect, it } from 'vitest';
 import { familyOf } from '../../src/model/families/index.js';
+import { type LoadOptions, loadModel } from '../../src/model/load.js';
 import { fixture } from '../support/fixtures.js';
 
 type Json = Record<string, unknown>;
@@ -13,6 +14,26 @@ function configure(name: string, change: Json = {}, without: readonly string[] =
 }
 
 const [MISTRAL, DEEPSEEK, OSS] = ['tiny-mistral-f16', 'tiny-deepseek-v3-bf16', 'tiny-gpt-oss-bf16'];
+
+describe('choices', () => {
+  const load = (options: object) => () => loadModel(fixture(MISTRAL!), options as LoadOptions);
+
+  it.each<[object, string]>([
+    [{ cache: 'foo' }, 'cache: expected one of none, contiguous, preallocated, ring, paged, prefix, radix, got "foo".'],
+    [{ attention: 'toString' }, 'attention: expected one of mha, mqa, gqa, mla, mla-naive, got "toString".'],
+    [{ kernel: 'magic' }, 'kernel: expected one of reference, flash, got "magic".'],
+    [{ visibility: 'sliding' }, 'Visibility "sliding": expected { kind, ... }'],
+    [{ cache: 'paged', pageSize: 2.5 }, 'pageSize (--page-size): expected a whole number of at least 1, got 2.5.'],
+    [{ cache: 'radix', poolPages: 0 }, 'poolPages (--pool-pages): expected a whole number of at least 1, got 0.'],
+    [{ cache: 'preallocated', cacheTokens: -1 }, 'cacheTokens (--cache-tokens): expected a whole number'],
+  ])('%j is refused with a sentence', (options, message) => {
+    expect(load(options)).toThrow(message);
+  });
+
+  it('that are undefined are as if they were not given', () => {
+    expect(load({ cache: undefined, kernel: undefined })().components.chosen).toEqual(load({})().components.chosen);
+  });
+});
 
 describe('mistral', () => {
   it('has the window of its file, none where it is null, and 4,096 where the file says nothing', () => {

@@ -6,7 +6,7 @@ import { AttentionCounter } from '../../attention/layer.js';
 import { feed } from '../../src/generate/generate.js';
 import { type LoadOptions, loadModel, type Model } from '../../src/model/load.js';
 import { forward } from '../../src/model/transformer.js';
-import { type Choice, relationOf } from '../../src/reference/lattice.js';
+import { type RunChoice, relationOf } from '../../src/reference/lattice.js';
 import { type Floats, flat, type Precision } from '../../src/tensor/tensor.js';
 import { CACHE_NAMES, refusalOf, STRATEGY_NAMES, textbook, withChoice } from '../conformance/cases.js';
 import { expectSameBits } from '../support/bits.js';
@@ -19,7 +19,7 @@ function allOf(model: Model): Model[] {
   const windows = model.config.layers.some(({ visibility }) => visibility.kind !== 'causal');
   const plain = textbook({ visibility: 'auto', positions: 'absolute' });
   return STRATEGY_NAMES.flatMap((attention) =>
-    CACHE_NAMES.map((cache): Choice => {
+    CACHE_NAMES.map((cache): RunChoice => {
       const visibility = cache === 'ring' && !windows ? ({ kind: 'sliding', window: 1000 } as const) : 'auto';
       return { ...plain, attention, visibility, cache };
     }),

@@ -5,7 +5,7 @@
 import { readFileSync } from 'node:fs';
 import { loadModel, type Model } from '../../src/model/load.js';
 import { divergenceOf } from '../../src/reference/divergence.js';
-import { type Choice, nameOfSight, relationOf } from '../../src/reference/lattice.js';
+import { nameOfRule, type RunChoice, relationOf } from '../../src/reference/lattice.js';
 import type { Floats } from '../../src/tensor/tensor.js';
 import { loadTokenizer } from '../../src/text/tokenizer.js';
 import {
@@ -13,10 +13,10 @@ import {
   distance,
   logitsOf,
   mustBeRefused,
+  type Rule,
   refusalOf,
-  type Sight,
+  rules,
   STRATEGY_NAMES,
-  sights,
   textbook,
   withChoice,
 } from '../conformance/cases.js';
@@ -38,12 +38,12 @@ let largest = 0;
 for (const { name, length, window } of RUNS) {
   const model = loadModel(fixture(name));
   const ids = idsFor(model, name, length);
-  const chosen = sights(window, length).filter((sight) => !isRepeated(sight, model));
+  const chosen = rules(window, length).filter((rule) => !isRepeated(rule, model));
   console.log(`\n${name}, ${length} tokens\n`);
-  row(['seen as', 'attention', ...CACHE_NAMES, 'flash, any cache', 'against its own rule']);
+  row(['visibility, positions', 'attention', ...CACHE_NAMES, 'flash, any cache', 'against the configured rule']);
   row(Array(4 + CACHE_NAMES.length).fill('---'));
   const refused = new Map<string, string[]>();
-  for (const sight of chosen) for (const cells of await rowsOf(model, ids, sight, refused)) row(cells);
+  for (const rule of chosen) for (const cells of await rowsOf(model, ids, rule, refused)) row(cells);
   for (const [attention, cells] of refused) row(['any', attention, ...cells, '']);
 }
 console.log(`\n${reasons.map((reason, i) => `${i + 1}. ${reason}`).join('\n')}`);
@@ -61,7 +61,7 @@ function idsFor(model: Model, name: string, length: number): number[] {
 }
 
 /** `causal` is what a model without windows is configured as. */
-function isRepeated({ visibility }: Sight, { config }: Model): boolean {
+function isRepeated({ visibility }: Rule, { config }: Model): boolean {
   const plain = config.layers.every((layer) => layer.visibility.kind === 'causal');
   return plain && visibility !== 'auto' && visibility.kind === 'causal';
 }
@@ -70,7 +70,7 @@ function isRepeated({ visibility }: Sight, { config }: Model): boolean {
 async function rowsOf(
   model: Model,
   ids: readonly number[],
-  sight: Sight,
+  rule: Rule,
   refused: Map<string, string[]>,
 ): Promise<string[][]> {
   const own = await logitsOf(
@@ -78,29 +78,29 @@ async function rowsOf(
     ids,
     ids.length,
   );
-  const exact = await logitsOf(withChoice(model, textbook(sight)), ids, ids.length);
+  const exact = await logitsOf(withChoice(model, textbook(rule)), ids, ids.length);
   const rows = new Map<string, string[]>();
   for (const attention of STRATEGY_NAMES) {
-    const cells = await cellsOf(model, ids, sight, attention, exact);
+    const cells = await cellsOf(model, ids, rule, attention, exact);
     if (cells.every((cell) => cell === cells[0] && cell.startsWith('('))) refused.set(attention, cells);
     else rows.set(cells.join('|'), [...(rows.get(cells.join('|')) ?? []), attention]);
   }
-  const effect = effectOf(model, sight, exact, own, ids.length);
-  return [...rows].map(([cells, names]) => [nameOfSight(sight), names.join(', '), ...cells.split('|'), effect]);
+  const effect = effectOf(model, rule, exact, own, ids.length);
+  return [...rows].map(([cells, names]) => [nameOfRule(rule), names.join(', '), ...cells.split('|'), effect]);
 }
 
 async function cellsOf(
   model: Model,
   ids: readonly number[],
-  sight: Sight,
-  attention: Choice['attention'],
+  rule: Rule,
+  attention: RunChoice['attention'],
   exact: Floats,
 ) {
   const cells: string[] = [];
   let flash = '';
   for (const [i, cache] of CACHE_NAMES.entries()) {
     for (const kernel of ['reference', 'flash'] as const) {
-      const choice: Choice = { attention, ...sight, cache, kernel };
+      const choice: RunChoice = { attention, ...rule, cache, kernel };
       const refusal = refusalOf(model, choice);
       if ((refusal !== null) !== mustBeRefused(model.config, choice)) violations++;
       const chunk = cache === 'none' ? ids.length : [7, 16, 33][i % 3]!;
@@ -114,7 +114,7 @@ async function cellsOf(
 
 async function cellOf(
   model: Model,
-  choice: Choice,
+  choice: RunChoice,
   ids: readonly number[],
   chunk: number,
   exact: Floats,
@@ -139,9 +139,9 @@ function numbered(reason: string): string {
   return `(${reasons.indexOf(reason) + 1})`;
 }
 
-function effectOf(model: Model, sight: Sight, found: Floats, own: Floats, length: number): string {
+function effectOf(model: Model, rule: Rule, found: Floats, own: Floats, length: number): string {
   const plain = textbook({ visibility: 'auto', positions: 'absolute' });
-  const relation = relationOf(textbook(sight), plain, model.config, length);
+  const relation = relationOf(textbook(rule), plain, model.config, length);
   const apart = distance(found, own);
   if (relation.kind === 'exact') return firstDifference(found, own) < 0 ? '=' : fail();
   if (relation.kind === 'reordered') return apart <= relation.bound ? `≈ ${apart.toFixed(0)}` : fail();

@@ -5,8 +5,8 @@
 import { readFileSync } from 'node:fs';
 import { plot } from 'asciichart';
 import { feed } from '../../src/generate/generate.js';
+import { logProbability } from '../../src/generate/sampler.js';
 import { type LoadOptions, loadModel } from '../../src/model/load.js';
-import { logSoftmax } from '../../src/reference/divergence.js';
 import { flat, rowsOf } from '../../src/tensor/tensor.js';
 import { loadTokenizer } from '../../src/text/tokenizer.js';
 import { fixture } from '../support/fixtures.js';
@@ -29,7 +29,7 @@ for (const [, options] of runs) read.push(await segments(options));
 const series = read.map(({ costs }) => costs);
 const context = loadModel(fixture(NAME)).config.context;
 console.log(`${NAME}, trained on ${context} tokens, reads ${ids.length}: nats a token in segments of ${SEGMENT}\n`);
-console.log(`| seen | first ${context} | behind them | worst segment | KV bytes at the end |`);
+console.log(`| seen | first ${context} | after them | worst segment | KV bytes at the end |`);
 console.log('| --- | --- | --- | --- | --- |');
 for (const [i, [name]] of runs.entries()) {
   const [inside, beyond] = [series[i]!.slice(0, context / SEGMENT), series[i]!.slice(context / SEGMENT)];
@@ -58,7 +58,8 @@ async function segments(options: LoadOptions): Promise<{ costs: number[]; bytes:
   for (let from = 0; from + 1 < ids.length; from = cache.next) {
     const to = Math.min(from + 64, ids.length - 1);
     const logits = await feed(model, ids.slice(0, to), cache, { from, logits: 'all' });
-    for (let t = from; t < to; t++) costs.push(-logSoftmax(flat(rowsOf(logits, t - from, t - from + 1)))[ids[t + 1]!]!);
+    for (let t = from; t < to; t++)
+      costs.push(-logProbability(flat(rowsOf(logits, t - from, t - from + 1)), ids[t + 1]!));
   }
   const whole = Math.floor(costs.length / SEGMENT);
   const means = Array.from({ length: whole }, (_, i) => mean(costs.slice(i * SEGMENT, (i + 1) * SEGMENT)));

@@ -41,8 +41,8 @@ export function problem({ T, G, perGroup, K, V }: Shape, convert: (x: Float64Arr
     },
     positions: Int32Array.from({ length: T }, (_, t) => t),
     streams: [
-      { name: 'keys', heads: G, dim: K, ropeFrom: null },
-      { name: 'values', heads: G, dim: V, ropeFrom: null },
+      { name: 'keys', heads: G, dim: K },
+      { name: 'values', heads: G, dim: V },
     ],
   };
 }

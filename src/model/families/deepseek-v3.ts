@@ -85,7 +85,7 @@ export const deepseekV3: Family = {
   },
 
   bind(config, reader) {
-    // The layers of multi-token prediction stand behind those of the model, and no logit needs them.
+    // The layers of multi-token prediction stand after those of the model, and no logit needs them.
     const beyond = (name: string) => Number(/^model\.layers\.(\d+)\./.exec(name)?.[1] ?? 0) >= config.layers.length;
     reader.source.ignore(beyond);
     return bindDecoder(config, reader, ({ attention, attentionBias, feedForward }, name) => ({

@@ -70,27 +70,12 @@ export const gptOss: Family = {
 };
 
 function layersOf(keys: Keys, file: string): LayerConfig[] {
+  checkSizes(keys, file);
   const heads = headsOf(keys, file);
-  const types = keys.layer_types ?? defaultTypes(keys.num_hidden_layers);
-  expect(
-    types.length === keys.num_hidden_layers,
-    `${file}: layer_types has ${types.length} entries, and num_hidden_layers = ${keys.num_hidden_layers}.`,
-  );
-  expect(
-    keys.num_experts_per_tok <= keys.num_local_experts,
-    `${file}: num_experts_per_tok = ${keys.num_experts_per_tok} exceeds num_local_experts = ${keys.num_local_experts}.`,
-  );
-  expect(
-    (keys.experts_per_token ?? keys.num_experts_per_tok) === keys.num_experts_per_tok,
-    `${file}: experts_per_token = ${keys.experts_per_token} contradicts num_experts_per_tok = ${keys.num_experts_per_tok}.`,
-  );
-  const rope = ropeOf(
-    withRope(keys),
-    { dim: heads.headDim, context: keys.max_position_embeddings, theta: 150000 },
-    file,
-  );
+  const shape = { dim: heads.headDim, context: keys.max_position_embeddings, theta: 150000 };
+  const rope = ropeOf(withRope(keys), shape, file);
   const window: VisibilityConfig = { kind: 'sliding', window: keys.sliding_window };
-  return types.map((type) => ({
+  return typesOf(keys).map((type) => ({
     norm: { kind: 'rms', eps: keys.rms_norm_eps },
     attention: { kind: 'grouped', ...heads, scale: 1 / Math.sqrt(heads.headDim), rope },
     attentionBias: keys.attention_bias,
@@ -99,25 +84,27 @@ function layersOf(keys: Keys, file: string): LayerConfig[] {
   }));
 }
 
-function expect(holds: boolean, message: string): void {
-  if (!holds) throw new CheckpointError(message);
+function checkSizes(keys: Keys, file: string): void {
+  const { num_hidden_layers: layers, num_local_experts: experts, num_experts_per_tok: chosen } = keys;
+  const again = keys.experts_per_token ?? chosen;
+  const wrong = [
+    typesOf(keys).length !== layers &&
+      `layer_types has ${typesOf(keys).length} entries, and num_hidden_layers = ${layers}`,
+    chosen > experts && `num_experts_per_tok = ${chosen} exceeds num_local_experts = ${experts}`,
+    again !== chosen && `experts_per_token = ${again} contradicts num_experts_per_tok = ${chosen}`,
+  ].find(Boolean);
+  if (wrong) throw new CheckpointError(`${file}: ${wrong}.`);
 }
 
-function defaultTypes(layers: number): z.output<typeof layerType>[] {
-  return Array.from({ length: layers }, (_, i) => (i % 2 === 0 ? 'sliding_attention' : 'full_attention'));
+function typesOf({ layer_types: given, num_hidden_layers: layers }: Keys): z.output<typeof layerType>[] {
+  return given ?? Array.from({ length: layers }, (_, i) => (i % 2 === 0 ? 'sliding_attention' : 'full_attention'));
 }
 
 /** A file that says nothing of rope has yarn. */
 function withRope(keys: Keys): Keys {
   if (keys.rope_parameters || keys.rope_scaling) return keys;
-  const { rope_type, ...sizes } = {
-    rope_type: 'yarn' as const,
-    factor: 32,
-    beta_fast: 32,
-    beta_slow: 1,
-    truncate: false,
-  };
-  return { ...keys, rope_parameters: { rope_type, ...sizes, original_max_position_embeddings: 4096 } };
+  const yarn = { rope_type: 'yarn', factor: 32, beta_fast: 32, beta_slow: 1, truncate: false } as const;
+  return { ...keys, rope_parameters: { ...yarn, original_max_position_embeddings: 4096 } };
 }
 
 function expertsOf(keys: Keys): ExpertsConfig {

@@ -58,7 +58,7 @@ function attendOne(call: AttentionCall, tile: number, scratch: Scratch): void {
   const seen: Tile = {
     block: scratch.ints(tile),
     row: scratch.ints(tile),
-    keys: scratch.floats(q, tile * groups * keyDim),
+    keys: call.keyStreams.length > 1 ? scratch.floats(q, tile * groups * keyDim) : null,
     scores: scratch.floats(q, tile),
   };
   const tileSum = scratch.floats(q, valueDim);
@@ -76,11 +76,14 @@ function attendOne(call: AttentionCall, tile: number, scratch: Scratch): void {
   }
 }
 
-/** The rows of a tile that a query sees: where each stands, its keys [G, tile, K], and its scores for one head. */
+/**
+ * The rows of a tile that a query sees: where each stands, its keys [G, tile, K] where they have to be joined from several streams, and its
+ * scores for one head.
+ */
 interface Tile {
   readonly block: Int32Array;
   readonly row: Int32Array;
-  readonly keys: Floats;
+  readonly keys: Floats | null;
   readonly scores: Floats;
 }
 
@@ -111,7 +114,7 @@ function forEachTile(
   if (count > 0) use(count);
 }
 
-/** Lays the keys of a tile beside each other, once for all query heads. */
+/** Joins the keys of a tile, once for all query heads. */
 function gatherKeysInto(
   { block, row, keys, scores }: Tile,
   count: number,
@@ -119,7 +122,7 @@ function gatherKeysInto(
   keyDim: number,
   rows: readonly Rows[],
 ): void {
-  for (let g = 0; g < groups; g++) {
+  for (let g = 0; keys && g < groups; g++) {
     for (let i = 0; i < count; i++) {
       copyKeyInto(keys, (g * scores.length + i) * keyDim, rows[block[i]!]!, row[i]!, g);
     }
@@ -139,8 +142,9 @@ function takeTileInto(
   const round = roundingOf(q);
   let greatest = head.greatest;
   for (let i = 0; i < count; i++) {
-    const { keyDim } = rows[block[i]!]!;
-    scores[i] = dot(q, from, keys, (g * scores.length + i) * keyDim, keyDim) * round(scale);
+    const { keyDim, heads, keyParts } = rows[block[i]!]!;
+    const [key, at] = keys ? [keys, g * scores.length + i] : [keyParts[0]!.data, row[i]! * heads + g];
+    scores[i] = dot(q, from, key, at * keyDim, keyDim) * round(scale);
     greatest = Math.max(greatest, scores[i]!);
   }
   let total = 0;

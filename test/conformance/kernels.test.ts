@@ -281,8 +281,7 @@ describe('kernel flash', () => {
       };
       const joined = (tokens: number) => (keyStreams.length > 1 ? tokens * G * K * 4 : 0);
       expect(await peak(KERNELS.flash, 1000)).toBe(await peak(KERNELS.flash, 100));
-      expect(await peak(KERNELS.flash, 100)).toBe(32 * (4 + 4 + 4) + 32 * G * K * 4 + 8 * 4);
-      const joined = keyStreams.length > 1 ? 1000 * G * K * 4 : 0;
+      expect(await peak(KERNELS.flash, 100)).toBe(32 * (4 + 4 + 4) + joined(32) + 8 * 4);
       expect(await peak(KERNELS.reference, 1000)).toBe(1000 * (3 * 4 + 4) + 8 * 4 + joined(1000));
     },
   );

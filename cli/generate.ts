@@ -1,37 +1,24 @@
 import type { Command } from 'commander';
 import type { KvCache } from '../attention/cache/cache.js';
-import { AttentionCounter } from '../attention/layer.js';
-import { eosIdsOf } from '../src/checkpoint/folder.js';
 import { TouchstoneError, UsageError } from '../src/errors.js';
-import { loadCache, saveCache } from '../src/generate/cache-file.js';
-import {
-  checkRequest,
-  commonBeginning,
-  feed,
-  type GeneratedToken,
-  generate,
-  longestText,
-} from '../src/generate/generate.js';
-import { createSampler, logProbability } from '../src/generate/sampler.js';
-import type { Model } from '../src/model/load.js';
-import type { TextTokenizer } from '../src/text/tokenizer.js';
+import { loadCache } from '../src/generate/cache-file.js';
+import { commonBeginning, longestText } from '../src/generate/generate.js';
 import {
   collected,
   decimal,
   encodePrompt,
-  expectNoPartOf,
+  expectNotRead,
   idList,
   load,
   modelOption,
   newCommand,
-  pause,
   type RunFlags,
   readTextFile,
   runOptions,
   wholeNumber,
 } from './options.js';
+import { type Continuation, produce } from './produce.js';
 import { Stopwatch, statsOf, statsText } from './stats.js';
-import { TextOut } from './text-out.js';
 
 interface Flags extends RunFlags {
   readonly model: string;
@@ -108,7 +95,9 @@ async function run(argument: string | undefined, flags: Flags): Promise<void> {
   if (flags.stop && !tokenizer) {
     throw new TouchstoneError(`${flags.model}: --stop needs a tokenizer.json, and there is none.`);
   }
-  if (flags.saveCache !== undefined) expectNoPartOf(model, flags.saveCache, '--save-cache');
+  if (flags.saveCache !== undefined) {
+    expectNotRead(flags.saveCache, '--save-cache', flags.model, [flags.promptFile]);
+  }
   const cache = flags.loadCache === undefined ? model.components.newCache() : loadCache(flags.loadCache, model);
   const ids = flags.ids ?? (fromCache ? [...cache.ids] : encodePrompt(prompt!, tokenizer, flags.model));
   if (flags.loadCache !== undefined) goBackToCommon(cache, ids, flags.loadCache);
@@ -177,80 +166,4 @@ async function promptText(argument: string | undefined, { promptFile, loadCache:
   return Buffer.concat(chunks)
     .toString('utf8')
     .replace(/\r?\n$/, '');
-}
-
-interface Continuation {
-  readonly text: string;
-  readonly newIds: number[];
-  readonly finish: 'length' | 'eos' | 'stop';
-  readonly logprobs: number[] | undefined;
-}
-
-type Request = Flags & { maxNewTokens: number; seed: number };
-
-/** Generates every continuation, each from a fork of one cache, and unless --json or --no-stream say otherwise prints text as it comes. */
-async function produce(
-  model: Model,
-  tokenizer: TextTokenizer | null,
-  ids: number[],
-  cache: KvCache,
-  flags: Request,
-  watch: Stopwatch,
-) {
-  const counter = new AttentionCounter();
-  // Chunks give Ctrl-C its chance; without a cache each would compute all before it again.
-  const prefillChunk = flags.prefillChunk ?? (flags.cache === 'none' ? undefined : 64);
-  const options = { ...flags, eosIds: eosIdsOf(flags.model), prefillChunk, pause, counter };
-  checkRequest(model, ids, flags.maxNewTokens); // before anything is fed or printed
-  createSampler(options);
-  if (flags.saveCache !== undefined || (flags.continuations > 1 && flags.cache !== 'none')) {
-    await feed(model, ids, cache, { from: cache.next, chunk: prefillChunk, pause, counter });
-    watch.lap('prefill');
-    if (flags.saveCache !== undefined) {
-      saveCache(flags.saveCache, cache, model);
-      if (flags.maxNewTokens === 0) process.stderr.write(`${flags.saveCache}: ${cache.next} tokens saved\n`);
-    }
-    cache.rollback(ids.length - 1);
-  }
-  const caches = [cache, ...Array.from({ length: flags.continuations - 1 }, () => cache.fork())];
-  const continuations: Continuation[] = [];
-  for (const [i, own] of caches.entries()) {
-    const seed = flags.seed + i;
-    if (flags.continuations > 1 && !flags.json) {
-      process.stdout.write(`--- ${i + 1} of ${flags.continuations}, seed ${seed}\n`);
-    }
-    const text = new TextOut(tokenizer, ids, flags);
-    continuations.push(await continuation(generate(model, ids, own, { ...options, seed }), text, options, watch));
-  }
-  const newTokens = continuations.map(({ newIds }) => newIds.length);
-  return {
-    continuations,
-    newTokens,
-    counter,
-    layers: model.config.layers.length,
-    bytes: model.components.caches.bytes(caches),
-  };
-}
-
-async function continuation(
-  tokens: AsyncIterable<GeneratedToken>,
-  text: TextOut,
-  { logprobs: wanted, eosIds }: { logprobs?: true; eosIds: readonly number[] },
-  watch: Stopwatch,
-): Promise<Continuation> {
-  const newIds: number[] = [];
-  const logprobs: number[] | undefined = wanted && [];
-  try {
-    for await (const { id, logits_N } of tokens) {
-      watch.lap(newIds.length === 0 ? 'prefill' : 'decode');
-      newIds.push(id);
-      logprobs?.push(logProbability(logits_N, id));
-      if (text.push(id)) break;
-    }
-  } catch (error) {
-    text.endLine();
-    throw error;
-  }
-  const finish = text.end() ? 'stop' : eosIds.includes(newIds.at(-1)!) ? 'eos' : 'length';
-  return { text: text.whole, newIds, finish, logprobs };
 }

@@ -3,7 +3,7 @@ import { UsageError } from '../src/errors.js';
 import { makeGolden, writeGolden } from '../src/reference/golden.js';
 import {
   encodePrompt,
-  expectNoPartOf,
+  expectNotRead,
   idList,
   load,
   newCommand,
@@ -46,7 +46,7 @@ export function goldenCommand(): Command {
     const given = flags.ids ?? (flags.idsFile === undefined ? undefined : readIds(flags.idsFile));
     const ids = given ?? encodePrompt(flags.prompt!, tokenizer, folder);
     const { steps, prefillChunk, out } = flags;
-    expectNoPartOf(model, out, '--out');
+    expectNotRead(out, '--out', folder, [flags.idsFile]);
     const golden = await makeGolden(model, ids, model.components.newCache(), { steps, prefillChunk, pause });
     writeGolden(out, golden, model);
     const rows = golden.logits.length / golden.vocabulary;

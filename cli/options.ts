@@ -1,5 +1,6 @@
 /** Options that several commands share, and how their values are read. */
-import { existsSync, readFileSync, realpathSync } from 'node:fs';
+import { existsSync, readdirSync, readFileSync, realpathSync } from 'node:fs';
+import { join } from 'node:path';
 import { setImmediate } from 'node:timers/promises';
 import { Command, InvalidArgumentError, Option } from 'commander';
 import { KV_DTYPES } from '../attention/cache/cache.js';
@@ -160,11 +161,18 @@ export function load(folder: string, flags: RunFlags): { model: Model; tokenizer
   return { model, tokenizer: loadTokenizer(folder, model.config.vocabulary) };
 }
 
-/** @throws UsageError if what is to be written would take the place of a file that the model was read from. */
-export function expectNoPartOf({ files }: Model, out: string, flag: string): void {
-  if (existsSync(out) && files.some((file) => realpathSync(file) === realpathSync(out))) {
-    throw new UsageError(`${flag}: ${out} is a file of the checkpoint itself; give another one.`);
-  }
+/** @throws UsageError if what is to be written would take the place of what was read: a file of the checkpoint's folder, or another one */
+export function expectNotRead(
+  out: string,
+  flag: string,
+  folder: string,
+  others: readonly (string | undefined)[],
+): void {
+  if (!existsSync(out)) return;
+  const place = realpathSync(out);
+  const beside = readdirSync(folder).map((name) => join(folder, name));
+  const read = [...beside, ...others].find((file) => file && existsSync(file) && realpathSync(file) === place);
+  if (read) throw new UsageError(`${flag}: ${out} is a file that is read here (${read}); give another one.`);
 }
 
 /** Text -> token ids. @throws TouchstoneError where there is no tokenizer, or nothing to feed. */

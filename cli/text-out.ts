@@ -1,7 +1,7 @@
 import { detokenizer, stopFilter, type TextStream } from '../src/text/stream.js';
 import type { TextTokenizer } from '../src/text/tokenizer.js';
 
-interface TextFlags {
+export interface TextFlags {
   readonly stop?: readonly string[];
   readonly echo?: true;
   readonly json?: true;

@@ -4,13 +4,15 @@ import { type Floats, flat, floats, tensor } from '../../src/tensor/tensor.js';
 import { type CacheBlock, consecutive, type LayerSchema, type StreamRows, type StreamSchema } from '../streams.js';
 import type { CacheContents, KvCache, KvDtype, LayerContents } from './cache.js';
 
-/** Reads all rows, in the dtype that they are stored in. */
+/** Reads all rows, in the dtype that they are stored in. @throws RequestError while a pass is under way */
 export function contentsOf(cache: KvCache, layers: readonly LayerSchema[], dtype: KvDtype): CacheContents {
   return {
     ids: cache.ids.slice(),
     layers: layers.map(({ streams }, layer) => {
       const blocks = cache.blocks(layer);
       const positions = Int32Array.from(blocks.flatMap((block) => [...block.positions]));
+      if ((positions.at(-1) ?? -1) >= cache.next)
+        throw new RequestError('A pass is under way on this cache; end it first.');
       return { positions, rows: new Map(streams.map((stream) => [stream.name, rowsOfStream(blocks, stream, dtype)])) };
     }),
   };

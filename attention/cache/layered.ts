@@ -41,6 +41,7 @@ export class LayeredCache implements KvCache {
   begin(positions: Int32Array, ids: readonly number[]): void {
     this.log.expect(positions, ids);
     const begun: LayerStore[] = [];
+    this.log.begin(ids);
     try {
       for (const store of this.stores) {
         store.begin(positions.length);
@@ -48,9 +49,9 @@ export class LayeredCache implements KvCache {
       }
     } catch (error) {
       for (const store of begun) store.abort();
+      this.log.abort();
       throw error;
     }
-    this.log.begin(ids);
   }
 
   write(layer: number, rows: StreamRows): void {

@@ -35,14 +35,25 @@ export class PagePool {
 
   /** As many unused pages as asked for, each held once. @throws RequestError, and changes nothing, if there are not so many */
   take(count: number): Page[] {
-    const ready = this.free.length + this.limit - this.made;
-    if (count > ready && count > ready + (this.lender?.idle ?? 0)) {
-      throw new RequestError(
-        `${count} more pages of ${this.pageSize} tokens are needed, and of ${this.limit} all but ${ready} are in use; ` +
-          'release a sequence, or raise poolPages (--pool-pages).',
-      );
+    this.expectRoom(count);
+    const taken: Page[] = [];
+    try {
+      while (taken.length < count) taken.push(this.takeOne());
+      return taken;
+    } catch (error) {
+      for (const page of taken) this.release(page);
+      throw error;
     }
-    return Array.from({ length: count }, () => this.takeOne());
+  }
+
+  /** @throws RequestError if there are not so many pages, neither unused nor held by the lender alone */
+  expectRoom(count: number): void {
+    const ready = this.free.length + this.limit - this.made;
+    if (count <= ready || count <= ready + (this.lender?.idle ?? 0)) return;
+    throw new RequestError(
+      `${count} more pages of ${this.pageSize} tokens are needed, and of ${this.limit} all but ${ready} are in use; ` +
+        'release a sequence, or raise poolPages (--pool-pages).',
+    );
   }
 
   private takeOne(): Page {

@@ -17,7 +17,7 @@ export class PagedCache implements KvCache {
   private before: { pages: number; copied: Page | null } | null = null;
   private readonly log: TokenLog;
   private readonly layers: readonly LayerSchema[];
-  private readonly pool: PagePool;
+  readonly pool: PagePool;
   private readonly index: PrefixIndex | null;
 
   constructor(layers: readonly LayerSchema[], pool: PagePool, index: PrefixIndex | null, log = new TokenLog()) {
@@ -42,12 +42,9 @@ export class PagedCache implements KvCache {
 
   begin(positions: Int32Array, ids: readonly number[]): void {
     this.log.expect(positions, ids);
-    const { pageSize } = this.pool;
-    const filled = this.next % pageSize;
-    const last = filled > 0 ? this.table.at(-1)! : null;
-    const shared = last && last.refs > 1 ? last : null;
-    const more = Math.ceil((this.next + ids.length) / pageSize) - this.table.length;
-    const fresh = this.pool.take(more + (shared ? 1 : 0));
+    const filled = this.next % this.pool.pageSize;
+    const shared = this.sharedLast();
+    const fresh = this.pool.take(this.pagesFor(ids.length));
     this.before = { pages: this.table.length, copied: shared };
     if (shared) {
       const copy = fresh.shift()!;
@@ -56,6 +53,17 @@ export class PagedCache implements KvCache {
     }
     this.table.push(...fresh);
     this.log.begin(ids);
+  }
+
+  /** Pages that `count` more tokens take: new ones, and a copy of the last one if it is shared and not full. */
+  pagesFor(count: number): number {
+    const more = Math.ceil((this.next + count) / this.pool.pageSize) - this.table.length;
+    return more + (this.sharedLast() ? 1 : 0);
+  }
+
+  private sharedLast(): Page | null {
+    const last = this.next % this.pool.pageSize > 0 ? this.table.at(-1)! : null;
+    return last && last.refs > 1 ? last : null;
   }
 
   write(layer: number, rows: StreamRows): void {
@@ -145,6 +153,19 @@ export class PagedCache implements KvCache {
       this.pool.release(own);
     }
   }
+}
+
+/**
+ * Several sequences begin together, or none does: a pool that has room for the first alone would evict for it in vain.
+ * @throws RequestError, and changes nothing, if a pool has not the pages that all of them need
+ */
+export function expectRoomTogether(requests: readonly { readonly cache: KvCache; readonly tokens: number }[]): void {
+  const pages = new Map<PagePool, number>();
+  for (const { cache, tokens } of requests) {
+    if (!(cache instanceof PagedCache)) continue;
+    pages.set(cache.pool, (pages.get(cache.pool) ?? 0) + cache.pagesFor(tokens));
+  }
+  for (const [pool, count] of pages) pool.expectRoom(count);
 }
 
 /** What several sequences of a pool take: a page that some of them share counts once, with the most rows that one of them has in it. */

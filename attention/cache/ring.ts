@@ -28,13 +28,14 @@ export class RingStore implements LayerStore {
     this.options = options;
     const rows = () => new LayerRows(schema.streams, options.precision, options.dtype);
     [this.sinks, this.ring, this.fresh] = [rows(), rows(), rows()];
-    this.sinks.resize(schema.retention.sinks, 0);
-    this.ring.resize(schema.retention.span, 0);
     this.oldest = schema.retention.sinks;
   }
 
   begin(count: number): void {
-    if (count > this.fresh.capacity || count < this.fresh.capacity / 2) this.fresh.resize(count, 0);
+    const { sinks, span } = this.schema.retention;
+    growTo(this.sinks, Math.min(sinks, this.next + count), sinks);
+    growTo(this.ring, Math.min(span, this.next + count), span); // until it is full, the row at position p lies in slot p
+    if (count > this.fresh.capacity) this.fresh.resize(count, 0);
     this.begun = count;
   }
 
@@ -61,11 +62,17 @@ export class RingStore implements LayerStore {
     }
     this.oldest = Math.max(this.oldest, end - span);
     this.next = end;
-    this.begun = 0;
+    this.endPass();
   }
 
   abort(): void {
+    this.endPass();
+  }
+
+  /** A pass larger than the window leaves no memory behind. */
+  private endPass(): void {
     this.begun = 0;
+    if (this.fresh.capacity > this.schema.retention.span) this.fresh.resize(0, 0);
   }
 
   expectRollback(position: number): void {
@@ -88,6 +95,8 @@ export class RingStore implements LayerStore {
     const rowOf = new Map([...contents.positions].map((position, row) => [position, row]));
     const from = this.expectWindow(rowOf, next);
     const rows = asStreamRows(contents, this.schema.streams);
+    growTo(this.sinks, Math.min(sinks, next), sinks);
+    growTo(this.ring, Math.min(span, next), span);
     for (let p = 0; p < Math.min(sinks, next); p++) this.sinks.writeInto(p, 1, rows, rowOf.get(p)!);
     for (let p = from; p < next; p++) this.ring.writeInto(p % span, 1, rows, rowOf.get(p)!);
     this.next = next;
@@ -119,7 +128,7 @@ export class RingStore implements LayerStore {
 
   release(): void {
     this.rollback(0);
-    this.fresh.resize(0, 0);
+    for (const rows of [this.sinks, this.ring, this.fresh]) rows.resize(0, 0);
   }
 
   bytes(): { used: number; allocated: number } {
@@ -139,4 +148,9 @@ export class RingStore implements LayerStore {
       { slot: 0, from: this.oldest + first, count: count - first },
     ];
   }
+}
+
+/** Doubles a store until it holds `needed` slots, up to `most`: a window need not be full, and may be longer than any text. */
+function growTo(rows: LayerRows, needed: number, most: number): void {
+  if (needed > rows.capacity) rows.resize(Math.min(Math.max(needed, 2 * rows.capacity, 16), most), rows.capacity);
 }

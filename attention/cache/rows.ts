@@ -1,4 +1,4 @@
-import { ShapeError } from '../../src/errors.js';
+import { RequestError, ShapeError } from '../../src/errors.js';
 import {
   expectShape,
   type Floats,
@@ -23,7 +23,7 @@ export class LayerRows {
     this.streams = streams;
     this.precision = precision;
     this.dtype = dtype;
-    for (const { name } of streams) this.stored.set(name, floats(dtype, 0));
+    for (const { name } of streams) this.stored.set(name, this.allocate(0, 0));
   }
 
   /** Bytes of one token's rows. */
@@ -31,14 +31,26 @@ export class LayerRows {
     return tokenBytes(this.streams, this.dtype);
   }
 
-  /** Holds `capacity` slots from now on; the first `keep` are kept. */
+  /** Holds `capacity` slots from now on; the first `keep` are kept. @throws RequestError, and changes nothing, if memory is short */
   resize(capacity: number, keep: number): void {
-    for (const { name, heads, dim } of this.streams) {
-      const larger = floats(this.dtype, capacity * heads * dim);
-      larger.set(this.stored.get(name)!.subarray(0, keep * heads * dim));
-      this.stored.set(name, larger);
+    const larger = this.streams.map(({ heads, dim }) => this.allocate(capacity * heads * dim, capacity));
+    for (const [i, { name, heads, dim }] of this.streams.entries()) {
+      larger[i]!.set(this.stored.get(name)!.subarray(0, keep * heads * dim));
+      this.stored.set(name, larger[i]!);
     }
     this.capacity = capacity;
+  }
+
+  private allocate(values: number, tokens: number): Floats {
+    try {
+      return floats(this.dtype, values);
+    } catch (error) {
+      if (!(error instanceof RangeError)) throw error;
+      const bytes = tokens * this.tokenBytes;
+      throw new RequestError(
+        `There is no memory for a cache of ${tokens} tokens (${bytes} bytes a layer); ask for fewer.`,
+      );
+    }
   }
 
   /** Stores `count` rows of every stream from slot `to` on: those of `rows` from its row `from` on. */

@@ -147,6 +147,7 @@ function takeTileInto(
     scores[i] = dot(q, from, key, at * keyDim, keyDim) * round(scale);
     greatest = Math.max(greatest, scores[i]!);
   }
+  if (greatest === Number.NEGATIVE_INFINITY) return; // weighs nothing beside any later score
   let total = 0;
   tileSum.fill(0);
   for (let i = 0; i < count; i++) {

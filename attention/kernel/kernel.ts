@@ -29,7 +29,8 @@ export interface AttentionKernel {
   readonly name: string;
   /**
    * How far its results may lie from the reference kernel's: |difference| <= `bound(keys)` x unit roundoff x the largest |value|, where
-   * `keys` is the number of visible keys and the unit roundoff is 2^-24 in float32, 2^-53 in float64. 0: not at all.
+   * `keys` is the number of visible keys and the unit roundoff is 2^-24 in float32, 2^-53 in float64. 0: not at all. (It says nothing of results
+   * that are subnormal, nor of values so large that the sum of all of them overflows.)
    */
   bound(keys: number): number;
   attend(calls: readonly AttentionCall[], scratch?: Scratch): void | Promise<void>;

@@ -5,10 +5,12 @@
  * `ids` [next], and for each layer i `layers.i.positions` [S] and a tensor [S, heads, dim] for each stream, in the dtype that they are kept in.
  */
 import { createHash } from 'node:crypto';
+import { z } from 'zod';
 import type { CacheContents, KvCache } from '../../attention/cache/cache.js';
 import { contentsOf } from '../../attention/cache/contents.js';
 import type { LayerSchema } from '../../attention/streams.js';
 import { hashesOf } from '../checkpoint/folder.js';
+import type { Dtype } from '../checkpoint/safetensors/header.js';
 import { type SafetensorsFile, withSafetensors } from '../checkpoint/safetensors/read.js';
 import { type TensorToWrite, writeSafetensors } from '../checkpoint/safetensors/write.js';
 import { CheckpointError, RequestError } from '../errors.js';
@@ -57,26 +59,27 @@ function optionsOf({ components: { chosen } }: Model): Record<string, string> {
   return others;
 }
 
-function checkpointOf({ files }: Model): Record<string, string> {
+/** The files that the model was read from, and what was made of its config: keys may have been ignored, or the config changed. */
+function checkpointOf({ files, config }: Model): Record<string, string> {
   if (files.length === 0) {
     throw new RequestError(
       'This model was not read from files, so a cache of it could not be told from that of another.',
     );
   }
-  return hashesOf(files);
+  const understood = createHash('sha256').update(JSON.stringify(config)).digest('hex');
+  return { ...hashesOf(files), 'config as it was understood': understood };
 }
 
 function checkOrigin(file: SafetensorsFile, model: Model): void {
-  const said = (key: string) => file.metadata.get(key) ?? '';
-  if (said('format') !== FORMAT) {
-    throw new CheckpointError(
-      `${file.path}: expected a saved cache (format ${FORMAT}), got format '${said('format')}'.`,
-    );
+  const format = file.metadata.get('format');
+  if (format !== FORMAT) {
+    throw new CheckpointError(`${file.path}: expected a saved cache (format ${FORMAT}), got format '${format ?? ''}'.`);
   }
+  const hashes = membersOf(file, 'sha256');
   for (const [name, hash] of Object.entries(checkpointOf(model))) {
-    if (membersOf(file, 'sha256')[name] === hash) continue;
+    if (hashes[name] === hash) continue;
     throw new CheckpointError(
-      `${file.path}: the cache was saved with another ${name} than the checkpoint's; feed the prompt again and save it.`,
+      `${file.path}: the cache was saved with another ${name} than this model's; feed the prompt again and save it.`,
     );
   }
   const saved = membersOf(file, 'options');
@@ -88,11 +91,13 @@ function checkOrigin(file: SafetensorsFile, model: Model): void {
   }
 }
 
-function membersOf({ metadata, path }: SafetensorsFile, key: string): Record<string, unknown> {
+const members = z.record(z.string(), z.string());
+
+function membersOf({ metadata, path }: SafetensorsFile, key: string): Record<string, string> {
   try {
-    return JSON.parse(metadata.get(key) ?? '') as Record<string, unknown>;
+    return members.parse(JSON.parse(metadata.get(key) ?? ''));
   } catch {
-    throw new CheckpointError(`${path}: the metadata ${key} is not the JSON that a saved cache has.`);
+    throw new CheckpointError(`${path}: the metadata ${key} is not the JSON object of texts that a saved cache has.`);
   }
 }
 
@@ -121,26 +126,41 @@ function hashOf(tensors: readonly TensorToWrite[]): string {
 }
 
 function readContents(file: SafetensorsFile, { components: { schemas, kvDtype } }: Model): CacheContents {
-  const ids = new Int32Array(file.read('ids'));
+  const ids = readInts(file, 'ids');
+  if (ids.length === 0) throw new CheckpointError(`${file.path}: the saved cache holds no tokens.`);
   const layers = schemas.map(({ streams }, i) => {
-    const positions = new Int32Array(file.read(`layers.${i}.positions`));
+    const positions = readInts(file, `layers.${i}.positions`);
+    const ascending = positions.every((position, row) => position > (positions[row - 1] ?? -1));
+    if (!ascending || (positions.at(-1) ?? 0) >= ids.length) {
+      throw new CheckpointError(`${file.path}: layers.${i}.positions do not ascend below the ${ids.length} tokens.`);
+    }
     const rows = streams.map(({ name, heads, dim }): [string, Floats] => {
-      const bytes = file.read(`layers.${i}.${name}`);
-      const values = kvDtype === 'float64' ? new Float64Array(bytes) : new Float32Array(bytes);
-      if (values.length !== positions.length * heads * dim) {
-        throw new CheckpointError(
-          `${file.path}: tensor layers.${i}.${name} does not hold ${positions.length} rows of ${heads} x ${dim}.`,
-        );
-      }
-      return [name, values];
+      const shape = [positions.length, heads, dim];
+      const bytes = readShaped(file, `layers.${i}.${name}`, kvDtype === 'float64' ? 'F64' : 'F32', shape);
+      return [name, kvDtype === 'float64' ? new Float64Array(bytes) : new Float32Array(bytes)];
     });
     return { positions, rows: new Map(rows) };
   });
   const contents = { ids, layers };
-  if (hashOf(tensorsOf(contents, schemas)) !== file.metadata.get('contents_sha256')) {
+  const tensors = tensorsOf(contents, schemas);
+  if (tensors.length !== file.tensors.size || hashOf(tensors) !== file.metadata.get('contents_sha256')) {
     throw new CheckpointError(
       `${file.path}: the rows or tokens are not those that were saved (sha256); the file is damaged.`,
     );
   }
   return contents;
+}
+
+function readInts(file: SafetensorsFile, name: string): Int32Array {
+  return new Int32Array(readShaped(file, name, 'I32', [file.tensors.get(name)?.shape[0] ?? 0]));
+}
+
+/** @throws CheckpointError if there is no such tensor, or one of another dtype or shape */
+function readShaped(file: SafetensorsFile, name: string, dtype: Dtype, shape: readonly number[]): ArrayBuffer {
+  const bytes = file.read(name);
+  const found = file.tensors.get(name)!;
+  if (found.dtype === dtype && found.shape.join() === shape.join()) return bytes;
+  throw new CheckpointError(
+    `${file.path}: tensor ${name}: expected ${dtype} [${shape.join(', ')}], got ${found.dtype} [${found.shape.join(', ')}].`,
+  );
 }

@@ -2,12 +2,12 @@
  * Another number of key/value heads (Ainslie et al. 2023, "GQA", section 2.1): fewer by the mean of each group's heads, which is another model, to be
  * trained further; more by repeating each head for the query heads that share it, which is the same model in more memory.
  */
-import { copyFileSync, existsSync, mkdirSync, readdirSync, renameSync, rmSync, writeFileSync } from 'node:fs';
+import { copyFileSync, existsSync, mkdirSync, readdirSync, renameSync, rmSync, statSync, writeFileSync } from 'node:fs';
 import { basename, dirname, join } from 'node:path';
 import { readJson } from '../checkpoint/json-file.js';
 import { type TensorToWrite, writeSafetensors } from '../checkpoint/safetensors/write.js';
 import { TensorSource } from '../checkpoint/tensor-source.js';
-import { TouchstoneError, UsageError } from '../errors.js';
+import { expectSize, TouchstoneError, UsageError } from '../errors.js';
 import { type FloatBits, roundTo16 } from '../tensor/dtype.js';
 import { widenInto } from '../tensor/matrix.js';
 import { familyOf } from './families/index.js';
@@ -59,6 +59,7 @@ export function convertHeads(
 }
 
 function plan(from: number, queryHeads: number, to: number): Omit<Conversion, 'tensors'> {
+  expectSize('--key-value-heads', to);
   if (to === from) throw new UsageError(`--key-value-heads: the checkpoint has ${from} already.`);
   const fits = queryHeads % to === 0 && (to > from ? to % from === 0 : from % to === 0);
   if (fits) return { from, to, kind: to > from ? 'repeated' : 'mean-pooled' };
@@ -121,8 +122,10 @@ function pooled(stored: Parameters<typeof widenInto>[1], from: number, to: numbe
 function writeFolder(folder: string, out: string, config: object, tensors: readonly TensorToWrite[]): void {
   const beside = join(dirname(out), `${basename(out)}.${process.pid}.part`);
   try {
-    mkdirSync(beside, { recursive: true });
-    for (const name of readdirSync(folder).filter((file) => COPIED.test(file))) {
+    mkdirSync(beside);
+    for (const name of readdirSync(folder).filter(
+      (file) => COPIED.test(file) && statSync(join(folder, file)).isFile(),
+    )) {
       copyFileSync(join(folder, name), join(beside, name));
     }
     writeFileSync(join(beside, 'config.json'), `${JSON.stringify(config, null, 2)}\n`);

@@ -5,6 +5,7 @@
  * tensors have, and a token's logits are the same to the bit in all of them.
  */
 import type { KvCache } from '../../attention/cache/cache.js';
+import { expectRoomTogether } from '../../attention/cache/paged.js';
 import { AttentionCounter, attentionLayer, type SequencePart } from '../../attention/layer.js';
 import { RequestError } from '../errors.js';
 import { add } from '../math/elementwise.js';
@@ -45,6 +46,7 @@ export async function forward(
   const ids = sequences.flatMap((sequence) => sequence.ids);
   expectIds(ids, model.config.vocabulary);
   const begun: KvCache[] = []; // by this pass, and so this pass's to end
+  expectRoomTogether(parts.map(({ cache, from, to }) => ({ cache, tokens: to - from })));
   try {
     for (const { cache, from, to, positions } of parts) {
       cache.begin(positions, ids.slice(from, to));

@@ -22,8 +22,11 @@ export interface RunChoice {
 export type Relation =
   /** The same bits. */
   | { readonly kind: 'exact' }
-  /** The same real number, rounded in another order: logits differ by at most `bound` unit roundoffs of the largest |logit|. */
-  | { readonly kind: 'reordered'; readonly bound: number }
+  /**
+   * The same real number, rounded in another order: logits differ by at most `bound` unit roundoffs of the largest |logit|. In a mixture
+   * of experts that holds `given` both route alike: a rounding can turn a router's near tie, as it can turn a token's.
+   */
+  | { readonly kind: 'reordered'; readonly bound: number; readonly given: 'the same experts' | null }
   /** Another function, whose effect is measured, not bounded. */
   | { readonly kind: 'lossy' };
 
@@ -34,7 +37,7 @@ const LOSSY: Relation = { kind: 'lossy' };
  * What a reordered choice may add to the error of a logit, in unit roundoffs of the largest |logit|. Measured on every fixture
  * (`npm run report:lattice` says the largest).
  */
-const REORDERED = { kind: 'reordered', bound: 512 } as const satisfies Relation;
+const REORDERED = { kind: 'reordered', bound: 512, given: null } as const satisfies Relation;
 
 /** Names of one form give the same bits; names of different forms the same sums in another order. */
 const FORMS = {
@@ -59,7 +62,8 @@ const FORMS = {
 export function relationOf(a: RunChoice, b: RunChoice, config: ModelConfig, length: number): Relation {
   const auto = config.layers[0]!.attention.kind === 'latent' ? 'mla' : 'gqa';
   const attention = (choice: RunChoice) => FORMS.attention[choice.attention === 'auto' ? auto : choice.attention];
-  return together([
+  const routed = config.layers.some(({ feedForward }) => feedForward.kind === 'experts');
+  const axes = [
     sameForm(attention(a), attention(b)),
     sameForm(FORMS.kernel[a.kernel], FORMS.kernel[b.kernel]),
     sameForm(FORMS.cache[a.cache], FORMS.cache[b.cache]),
@@ -70,14 +74,15 @@ export function relationOf(a: RunChoice, b: RunChoice, config: ModelConfig, leng
         return byRule([ruleOf(a), a.positions], [ruleOf(b), b.positions], length);
       }),
     ),
-  ]);
+  ];
+  return together(axes, routed ? 'the same experts' : null);
 }
 
 /** What choices on several axes come to: the bounds of those that reorder add up. */
-function together(axes: readonly Relation[]): Relation {
+function together(axes: readonly Relation[], given: 'the same experts' | null): Relation {
   if (axes.some(({ kind }) => kind === 'lossy')) return LOSSY;
   const bound = axes.reduce((sum, relation) => sum + (relation.kind === 'reordered' ? relation.bound : 0), 0);
-  return bound === 0 ? EXACT : { kind: 'reordered', bound };
+  return bound === 0 ? EXACT : { kind: 'reordered', bound, given };
 }
 
 /** What one choice comes to in layers that differ. (The bound on logits is not one a layer.) */

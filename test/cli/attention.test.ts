@@ -40,7 +40,9 @@ describe('choices', () => {
     [['--cache', 'none', '--save-cache', 'x'], 2, '--save-cache: the cache none keeps nothing'],
     [['--load-cache', '/nowhere'], 1, '/nowhere: cannot be opened (ENOENT)'],
     [['--load-cache', fixture('austen-llama/model.safetensors')], 1, 'expected a saved cache'],
-    [['--save-cache', fixture('austen-llama/model.safetensors')], 2, 'is a file of the checkpoint itself'],
+    [['--save-cache', fixture('austen-llama/model.safetensors')], 2, 'is a file that is read here'],
+    [['--save-cache', fixture('austen-llama/tokenizer.json')], 2, 'is a file that is read here'],
+    [['--cache', 'preallocated', '--cache-tokens', '9999999999999'], 1, 'There is no memory for a cache of'],
   ])('generate %j ends with code %i and one sentence', (args, code, message) => {
     const found = touchstone(['generate', '--ids', '1,2,3,4,5', '-n', '3', ...args]);
     expect(found.err).toContain(message);

@@ -49,7 +49,7 @@ describe('touchstone', () => {
     [
       ['golden', fixture(NO_TOKENIZER), '--ids', '1', '--out', fixture(`${NO_TOKENIZER}/model.safetensors`)],
       2,
-      'is a file of the checkpoint itself',
+      'is a file that is read here',
     ],
     [['generate', '--ids', '1,1024'], 1, 'Token id 1024 is outside the vocabulary, which has the ids 0 to 1023'],
     [['generate', 'x', '--model', fixture(NO_TOKENIZER)], 1, 'there is no tokenizer.json'],

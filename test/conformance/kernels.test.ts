@@ -6,7 +6,7 @@ import { flashOf } from '../../attention/kernel/flash.js';
 import { KERNELS, type KernelName } from '../../attention/kernel/index.js';
 import type { AttentionKernel } from '../../attention/kernel/kernel.js';
 import { Scratch } from '../../attention/kernel/scratch.js';
-import type { CacheBlock, StreamRows } from '../../attention/streams.js';
+import { type CacheBlock, consecutive, type StreamRows } from '../../attention/streams.js';
 import { causal } from '../../attention/visibility/causal.js';
 import { chunked } from '../../attention/visibility/chunked.js';
 import { sinksAndWindow } from '../../attention/visibility/sinks.js';
@@ -285,6 +285,17 @@ describe('kernel flash', () => {
       expect(await peak(KERNELS.reference, 1000)).toBe(1000 * (3 * 4 + 4) + 8 * 4 + joined(1000));
     },
   );
+
+  it('passes over tiles whose scores are all -Infinity, as a softmax does', async () => {
+    const T = 40;
+    const keys = Float32Array.from({ length: T }, (_, i) => (i < 35 ? -3e38 : i / T));
+    const values = Float32Array.from({ length: T }, (_, i) => i);
+    const rows = { keys: tensor(keys, [T, 1, 1]), values: tensor(values, [T, 1, 1]) };
+    const given = { q_THK: tensor(Float32Array.of(3e38), [1, 1, 1]), rows, positions: Int32Array.of(39), streams: [] };
+    const cuts = cut(rows, consecutive(0, T), [T]);
+    for (const kernel of [KERNELS.reference, flashOf(4), flashOf(32)])
+      expect([...(await run(kernel, given, cuts, 1))]).toEqual([39]);
+  });
 
   it('refuses a tile of no size', () => {
     expect(() => flashOf(0)).toThrow('tile: expected a whole number of at least 1, got 0.');

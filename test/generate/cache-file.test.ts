@@ -1,3 +1,4 @@
+import { createHash } from 'node:crypto';
 import { readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { describe, expect, it } from 'vitest';
@@ -21,6 +22,18 @@ async function saved(model: Model): Promise<string> {
   const path = join(temporaryFolder(), 'cache.safetensors');
   saveCache(path, cache, model);
   return path;
+}
+
+/** What a forger would write: the hash of what is there, in the order of the file format. */
+function forgedHash(tensors: ReadonlyMap<string, TensorToWrite>): string {
+  const hash = createHash('sha256');
+  const names = ['ids', ...[0, 1].flatMap((i) => ['positions', 'keys', 'values'].map((name) => `layers.${i}.${name}`))];
+  for (const name of names) {
+    const { shape, data } = tensors.get(name)!;
+    hash.update(`${name} ${shape.join('x')}\n`);
+    hash.update(new Uint8Array(data.buffer, data.byteOffset, data.byteLength));
+  }
+  return hash.digest('hex');
 }
 
 /** The logits of what follows: loaded, and fed whole. */
@@ -77,6 +90,25 @@ describe('a saved cache', () => {
     expect(() => loadCache(path, loadModel(weights))).toThrow('another model.safetensors than');
   });
 
+  it('is refused where keys of the config were ignored, or the config was changed, when it was saved or is loaded', async () => {
+    const ignored = { ignoreConfigKeys: ['rope_parameters'] };
+    const path = await saved(loadModel(fixture(NAME), ignored));
+    expect(loadCache(path, loadModel(fixture(NAME), ignored)).next).toBe(IDS.length);
+    const other = 'another config as it was understood than';
+    expect(() => loadCache(path, loadModel(fixture(NAME)))).toThrow(other);
+    const { config, weights, options, files } = loadModel(fixture(NAME));
+    const changed = { ...config, finalNorm: { ...config.finalNorm, eps: 1 } };
+    expect(() => loadCache(path, assemble(changed, weights, options, files))).toThrow(other);
+  });
+
+  it('is not written while a pass is under way', async () => {
+    const model = loadModel(fixture(NAME));
+    const cache = model.components.newCache();
+    await feed(model, IDS, cache, { from: 0 });
+    cache.begin(Int32Array.of(IDS.length), [1]);
+    expect(() => saveCache(join(temporaryFolder(), 'x'), cache, model)).toThrow('A pass is under way');
+  });
+
   it('that keeps too few rows is refused by a cache that keeps all', async () => {
     const path = await saved(loadModel(fixture(NAME), { ...window, cache: 'ring' }));
     const contiguous = loadModel(fixture(NAME), window);
@@ -106,10 +138,29 @@ describe('a saved cache', () => {
     const damaged = 'the file is damaged';
     expect(change((tensors) => (tensors.get('ids')!.data[3] = 9))).toThrow(damaged);
     expect(change((tensors) => (tensors.get('layers.1.keys')!.data[3] = 1e-6))).toThrow(damaged);
-    expect(change((tensors) => (tensors.get('layers.0.positions')!.data[3] = 9))).toThrow(damaged);
+    expect(change((tensors) => (tensors.get('layers.0.positions')!.data[3] = 9))).toThrow('do not ascend');
     expect(change((tensors) => tensors.delete('layers.1.values'))).toThrow('there is no tensor "layers.1.values"');
     expect(change((_, metadata) => metadata.delete('contents_sha256'))).toThrow(damaged);
-    expect(change((_, metadata) => metadata.set('options', '{'))).toThrow('is not the JSON');
+    for (const text of ['{', 'null', '[]', '{"a": 1}']) {
+      expect(change((_, metadata) => metadata.set('options', text))).toThrow('is not the JSON object of texts');
+      expect(change((_, metadata) => metadata.set('sha256', text))).toThrow(
+        /is not the JSON object|another config.json/,
+      );
+    }
+    const again = (edit: Parameters<typeof change>[0]) =>
+      change((tensors, metadata) => {
+        edit(tensors, metadata);
+        metadata.set('contents_sha256', forgedHash(tensors));
+      });
+    expect(again(() => {})().next).toBe(IDS.length);
+    expect(again((tensors) => tensors.get('layers.0.positions')!.data.reverse())).toThrow('do not ascend below the 40');
+    expect(again((tensors) => (tensors.get('layers.1.positions')!.data[39] = 40))).toThrow('do not ascend below');
+    const replace = (name: string, tensor: Partial<TensorToWrite>) =>
+      again((tensors) => tensors.set(name, { ...tensors.get(name)!, name, ...tensor } as TensorToWrite));
+    expect(replace('ids', { dtype: 'U16', data: new Uint16Array(40) })).toThrow('expected I32 [40], got U16 [40]');
+    expect(replace('ids', { shape: [0], data: new Int32Array(0) })).toThrow('holds no tokens');
+    expect(replace('layers.0.keys', { shape: [40, 16, 2] })).toThrow('expected F32 [40, 2, 16], got F32 [40, 16, 2]');
+    expect(replace('more', { dtype: 'I32', shape: [1], data: new Int32Array(1) })).toThrow(damaged);
     expect(change((_, metadata) => metadata.set('format', 'gguf'))).toThrow(
       "expected a saved cache (format touchstone-cache-1), got format 'gguf'",
     );

@@ -131,6 +131,19 @@ describe('a hash of page contents', () => {
   });
 });
 
+it('a pass whose second sequence has no room lets no known page go', async () => {
+  const model = changed(loadModel(fixture(NAMES[0]!)), { cache: 'radix', pageSize: 4, poolPages: 8 });
+  const { newCache, caches } = model.components;
+  const over = newCache();
+  await expectPlain(model, [1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16], over, 99);
+  over.release();
+  const pass = [6, 4].map((pages) => ({ ids: Array(4 * pages).fill(1), cache: newCache() }));
+  await expect(forward(model, pass)).rejects.toThrow('10 more pages of 4 tokens are needed');
+  expect([caches.index!.size, caches.pool!.used]).toEqual([4, 4]);
+  await forward(model, [pass[0]!]);
+  expect(caches.index!.size).toBe(2 + 6);
+});
+
 it('a request larger than the pool is refused at once, and what was there stays', async () => {
   const model = changed(loadModel(fixture(NAMES[0]!)), { cache: 'radix', pageSize: 4, poolPages: 5 });
   const cache = model.components.newCache();

@@ -1,0 +1,99 @@
+/** Continuations of one prompt: feeds it, saves it where that is asked for, and goes on from it, once or several times. */
+import type { KvCache } from '../attention/cache/cache.js';
+import { AttentionCounter } from '../attention/layer.js';
+import { eosIdsOf } from '../src/checkpoint/folder.js';
+import { saveCache } from '../src/generate/cache-file.js';
+import { checkRequest, feed, type GeneratedToken, type GenerateOptions, generate } from '../src/generate/generate.js';
+import { createSampler, logProbability } from '../src/generate/sampler.js';
+import type { Model } from '../src/model/load.js';
+import type { TextTokenizer } from '../src/text/tokenizer.js';
+import { pause } from './options.js';
+import type { Stopwatch } from './stats.js';
+import { type TextFlags, TextOut } from './text-out.js';
+
+/** What a run asks for, of the flags of `generate`. */
+export interface Request extends TextFlags, Omit<GenerateOptions, 'counter' | 'pause' | 'eosIds'> {
+  readonly model: string;
+  readonly cache: string;
+  readonly seed: number;
+  readonly continuations: number;
+  readonly saveCache?: string;
+  readonly logprobs?: true;
+}
+
+export interface Continuation {
+  readonly text: string;
+  readonly newIds: number[];
+  readonly finish: 'length' | 'eos' | 'stop';
+  readonly logprobs: number[] | undefined;
+}
+
+/** Generates every continuation, each from a fork of one cache, and unless --json or --no-stream say otherwise prints text as it comes. */
+export async function produce(
+  model: Model,
+  tokenizer: TextTokenizer | null,
+  ids: number[],
+  cache: KvCache,
+  flags: Request,
+  watch: Stopwatch,
+) {
+  const counter = new AttentionCounter();
+  // Chunks give Ctrl-C its chance; without a cache each would compute all before it again.
+  const prefillChunk = flags.prefillChunk ?? (flags.cache === 'none' ? undefined : 64);
+  const options = { ...flags, eosIds: eosIdsOf(flags.model), prefillChunk, pause, counter };
+  checkRequest(model, ids, flags.maxNewTokens); // before anything is fed or printed
+  createSampler(options);
+  if (flags.saveCache !== undefined || (flags.continuations > 1 && flags.cache !== 'none')) {
+    await feed(model, ids, cache, { from: cache.next, chunk: prefillChunk, pause, counter });
+    watch.lap('prefill');
+    if (flags.saveCache !== undefined) {
+      saveCache(flags.saveCache, cache, model);
+      if (flags.maxNewTokens === 0) process.stderr.write(`${flags.saveCache}: ${cache.next} tokens saved\n`);
+    }
+    cache.rollback(ids.length - 1);
+  }
+  const continuations: Continuation[] = [];
+  let bytes = { used: 0, allocated: 0 };
+  for (let i = 0; i < flags.continuations; i++) {
+    const own = i + 1 < flags.continuations ? cache.fork() : cache;
+    const seed = flags.seed + i;
+    if (flags.continuations > 1 && !flags.json) {
+      process.stdout.write(`--- ${i + 1} of ${flags.continuations}, seed ${seed}\n`);
+    }
+    const text = new TextOut(tokenizer, ids, flags);
+    continuations.push(await continuation(generate(model, ids, own, { ...options, seed }), text, options, watch));
+    bytes = model.components.caches.bytes(own === cache ? [cache] : [cache, own]);
+    if (own !== cache) own.release();
+  }
+  const newTokens = continuations.map(({ newIds }) => newIds.length);
+  return {
+    continuations,
+    newTokens,
+    counter,
+    layers: model.config.layers.length,
+    bytes,
+  };
+}
+
+async function continuation(
+  tokens: AsyncIterable<GeneratedToken>,
+  text: TextOut,
+  { logprobs: wanted, eosIds }: { logprobs?: true; eosIds: readonly number[] },
+  watch: Stopwatch,
+): Promise<Continuation> {
+  const newIds: number[] = [];
+  const logprobs: number[] | undefined = wanted && [];
+  try {
+    for await (const { id, logits_N } of tokens) {
+      watch.lap(newIds.length === 0 ? 'prefill' : 'decode');
+      newIds.push(id);
+      logprobs?.push(logProbability(logits_N, id));
+      if (text.push(id)) break;
+    }
+  } catch (error) {
+    text.endLine();
+    throw error;
+  }
+  const finish = text.end() ? 'stop' : eosIds.includes(newIds.at(-1)!) ? 'eos' : 'length';
+  return { text: text.whole, newIds, finish, logprobs };
+}

@@ -1,6 +1,6 @@
 /**
- * `npm run report:streaming`: prose that the checkpoint has not read, several times as long as the context that it was trained on, seen in several
- * ways: nats a token in each segment, and a plot. Lower is better; what a model knows nothing of costs ln N.
+ * `npm run report:streaming`: prose that the checkpoints have not read, several times as long as the context that they were trained on, seen in
+ * several ways: nats a token, and plots of what each way costs more than the last one.
  */
 import { readFileSync } from 'node:fs';
 import { plot } from 'asciichart';
@@ -11,48 +11,65 @@ import { flat, rowsOf } from '../../src/tensor/tensor.js';
 import { loadTokenizer } from '../../src/text/tokenizer.js';
 import { fixture } from '../support/fixtures.js';
 
-const [NAME = 'austen-llama', WINDOW = '128'] = process.argv.slice(2);
-const window = Number(WINDOW);
 const SEGMENT = 128;
 
-const ids = textOf(NAME);
-const sinks = { kind: 'sinks', sinks: 4, window } as const;
-const runs: [string, LoadOptions][] = [
-  ['everything', {}],
-  [`sliding ${window}`, { visibility: { kind: 'sliding', window }, cache: 'ring' }],
-  [`sinks 4 + ${window}`, { visibility: sinks, cache: 'ring' }],
-  [`sinks 4 + ${window} in-cache`, { visibility: sinks, cache: 'ring', positions: 'in-cache' }],
-];
+/** One that has learnt an attention sink, plotted, and one that has not. */
+await report('austen-sinks', 64, true);
+await report('austen-llama', 128, false);
 
-const read: { costs: number[]; bytes: number }[] = [];
-for (const [, options] of runs) read.push(await segments(options));
-const series = read.map(({ costs }) => costs);
-const context = loadModel(fixture(NAME)).config.context;
-console.log(`${NAME}, trained on ${context} tokens, reads ${ids.length}: nats a token in segments of ${SEGMENT}\n`);
-console.log(`| seen | first ${context} | after them | worst segment | KV bytes at the end |`);
-console.log('| --- | --- | --- | --- | --- |');
-for (const [i, [name]] of runs.entries()) {
-  const [inside, beyond] = [series[i]!.slice(0, context / SEGMENT), series[i]!.slice(context / SEGMENT)];
-  const numbers = [mean(inside), mean(beyond), Math.max(...series[i]!)].map((x) => x.toFixed(2));
-  console.log(`| ${name} | ${numbers.join(' | ')} | ${read[i]!.bytes.toLocaleString('en-US')} |`);
-}
-const [min, max] = [Math.floor(Math.min(...series.flat())), Math.ceil(Math.max(...series.flat()))];
-for (const [i, [name]] of runs.entries()) {
-  const lines = plot(
-    series[i]!.flatMap((x) => [x, x, x]),
-    { height: 6, min, max },
-  );
-  console.log(`\n${name}\n${lines.replace(/ +$/gm, '')}`);
+async function report(name: string, window: number, plotted: boolean): Promise<void> {
+  const { vocabulary, context } = loadModel(fixture(name)).config;
+  const text = readFileSync(fixture('austen-held-out.txt'), 'utf8');
+  const ids = loadTokenizer(fixture(name), vocabulary)!.encode(text);
+  const runs = runsOf(window);
+  const read: { costs: number[]; bytes: number }[] = [];
+  for (const [, options] of runs) read.push(await segments(name, ids, options));
+  console.log(`\n${name}, trained on ${context} tokens, reads ${ids.length}: nats a token\n`);
+  console.log(`| seen | first ${context} | after them | worst ${SEGMENT} | KV bytes at the end |`);
+  console.log('| --- | --- | --- | --- | --- |');
+  for (const [i, [seen]] of runs.entries()) {
+    const { costs, bytes } = read[i]!;
+    const [inside, beyond] = [costs.slice(0, context / SEGMENT), costs.slice(context / SEGMENT)];
+    const numbers = [mean(inside), mean(beyond), Math.max(...costs)].map((x) => x.toFixed(2));
+    console.log(`| ${seen} | ${numbers.join(' | ')} | ${bytes.toLocaleString('en-US')} |`);
+  }
+  if (plotted) {
+    const series = read.map(({ costs }) => costs);
+    draw(
+      runs.map(([seen]) => seen),
+      series,
+    );
+  }
 }
 
-function textOf(name: string): number[] {
-  const { vocabulary } = loadModel(fixture(name)).config;
-  return loadTokenizer(fixture(name), vocabulary)!.encode(readFileSync(fixture('austen-held-out.txt'), 'utf8'));
+/** Everything, the plain window, and sinks with it, in a ring each. */
+function runsOf(window: number): [string, LoadOptions][] {
+  const sinks = { kind: 'sinks', sinks: 4, window } as const;
+  return [
+    ['everything', {}],
+    [`sliding ${window}`, { visibility: { kind: 'sliding', window }, cache: 'ring' }],
+    [`sinks 4 + ${window}`, { visibility: sinks, cache: 'ring' }],
+    [`sinks 4 + ${window} in-cache`, { visibility: sinks, cache: 'ring', positions: 'in-cache' }],
+  ];
+}
+
+/** Each way's cost over the text, less that of the last way: what is lost against it. */
+function draw(names: readonly string[], series: readonly number[][]): void {
+  const best = series.at(-1)!;
+  for (const [i, costs] of series.slice(0, -1).entries()) {
+    const lost = costs.map((cost, at) => cost - best[at]!).flatMap((x) => [x, x, x]);
+    const lines = plot(lost, { height: 5, min: Math.min(...lost, 0), max: Math.max(...lost) });
+    console.log(`\n${names[i]} costs more than ${names.at(-1)} by\n${lines.replace(/ +$/gm, '')}`);
+  }
 }
 
 /** Mean negative log likelihood of each segment's tokens, and what the cache holds at the end. */
-async function segments(options: LoadOptions): Promise<{ costs: number[]; bytes: number }> {
-  const model = loadModel(fixture(NAME), options);
+async function segments(
+  name: string,
+  ids: readonly number[],
+  options: LoadOptions,
+): Promise<{ costs: number[]; bytes: number }> {
+  const model = loadModel(fixture(name), options);
   const cache = model.components.newCache();
   const costs: number[] = [];
   for (let from = 0; from + 1 < ids.length; from = cache.next) {

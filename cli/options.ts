@@ -13,6 +13,7 @@ import { embeddedModel } from '../src/embedded.js';
 import { TouchstoneError, UsageError } from '../src/errors.js';
 import type { RunOptions } from '../src/model/components.js';
 import { loadModel, type Model } from '../src/model/load.js';
+import { PRECISIONS } from '../src/tensor/tensor.js';
 import { loadTokenizer, type TextTokenizer } from '../src/text/tokenizer.js';
 
 /** A command with what all have: --debug, errors that come back to `main`, a hint where help is. */
@@ -67,7 +68,7 @@ export function runOptions(command: Command): Command {
     .option('--cache-tokens <n>', "of preallocated: tokens (default: the model's context)", wholeNumber(1));
   choice('--kv-dtype <dtype>', 'dtype the cache stores (auto: the precision)', ['auto', ...KV_DTYPES], 'auto');
   choice('--kernel <kernel>', 'attention kernel', names(KERNELS), 'reference');
-  choice('--precision <precision>', 'what everything is computed in', ['float32', 'float64'], 'float32');
+  choice('--precision <precision>', 'what everything is computed in', PRECISIONS, 'float32');
   return command
     .option('--prefill-chunk <tokens>', 'feed the prompt this many tokens at a time (same bits)', wholeNumber(1))
     .addOption(ignoreOption());

@@ -44,7 +44,7 @@ export class PagedCache implements KvCache {
     this.log.expect(positions, ids);
     const filled = this.next % this.pool.pageSize;
     const shared = this.sharedLast();
-    const fresh = this.pool.take(this.pagesFor(ids.length));
+    const fresh = this.takeFor(ids);
     this.before = { pages: this.table.length, copied: shared };
     if (shared) {
       const copy = fresh.shift()!;
@@ -52,7 +52,17 @@ export class PagedCache implements KvCache {
       this.table[this.table.length - 1] = copy;
     }
     this.table.push(...fresh);
+  }
+
+  /** Notes the tokens and takes their pages, or does neither. */
+  private takeFor(ids: readonly number[]): Page[] {
     this.log.begin(ids);
+    try {
+      return this.pool.take(this.pagesFor(ids.length));
+    } catch (error) {
+      this.log.abort();
+      throw error;
+    }
   }
 
   /** Pages that `count` more tokens take: new ones, and a copy of the last one if it is shared and not full. */

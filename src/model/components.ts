@@ -1,17 +1,17 @@
 /** The choices a run makes, by name -> the parts that each layer's attention is made of. */
 
-import type { KvCache, KvDtype } from '../../attention/cache/cache.js';
+import { KV_DTYPES, type KvCache, type KvDtype } from '../../attention/cache/cache.js';
 import { CACHES, type CacheName, type CacheSizes, type CacheSource } from '../../attention/cache/index.js';
 import { KERNELS, type KernelName } from '../../attention/kernel/index.js';
 import type { AttentionLayer } from '../../attention/layer.js';
-import { type PositionPolicy, SlotRotations } from '../../attention/slots.js';
+import { POSITION_POLICIES, type PositionPolicy, SlotRotations } from '../../attention/slots.js';
 import { STRATEGIES, type StrategyName } from '../../attention/strategy/index.js';
 import type { AttentionConfig } from '../../attention/strategy/strategy.js';
 import type { LayerSchema } from '../../attention/streams.js';
 import { type VisibilityConfig, visibilityOf } from '../../attention/visibility/index.js';
 import { UsageError } from '../errors.js';
 import type { Rope } from '../math/rope.js';
-import type { Precision } from '../tensor/tensor.js';
+import { PRECISIONS, type Precision } from '../tensor/tensor.js';
 import type { ModelConfig } from './config.js';
 import type { ModelWeights } from './weights.js';
 
@@ -60,6 +60,9 @@ export interface Components {
 /** @throws UsageError, saying why, for choices that have no meaning together or for this model. */
 export function componentsOf(config: ModelConfig, weights: ModelWeights, options: RunOptions): Components {
   const { precision } = options;
+  expectOneOf(PRECISIONS, 'precision', precision);
+  expectOneOf(POSITION_POLICIES, 'positions', options.positions);
+  expectOneOf(['auto', ...KV_DTYPES], 'kvDtype', options.kvDtype);
   const layers = layersOf(config, weights, options);
   const kvDtype = options.kvDtype === 'auto' ? precision : options.kvDtype;
   const schemas = layers.map(({ strategy, visibility }) => ({ streams: strategy.streams, retention: visibility }));
@@ -104,8 +107,13 @@ function chosenFrom<Table extends object, Name extends keyof Table>(
   what: string,
   name: Name,
 ): Table[Name] {
-  if (Object.hasOwn(table, name)) return table[name];
-  throw new UsageError(`${what}: expected one of ${Object.keys(table).join(', ')}, got ${JSON.stringify(name)}.`);
+  expectOneOf(Object.keys(table), what, name);
+  return table[name];
+}
+
+function expectOneOf(names: readonly unknown[], what: string, name: unknown): void {
+  if (names.includes(name)) return;
+  throw new UsageError(`${what}: expected one of ${names.join(', ')}, got ${JSON.stringify(name)}.`);
 }
 
 function formOf({ kind }: AttentionConfig): StrategyName {

@@ -5,6 +5,8 @@ import { AXES, type Axis } from './axes.js';
 /** The precision that a forward pass computes in. */
 export type Precision = 'float32' | 'float64';
 
+export const PRECISIONS = ['float32', 'float64'] as const satisfies readonly Precision[];
+
 export type Floats = Float32Array | Float64Array;
 
 /** A dense array of floats. Its precision is that of its data, and functions compute in the precision of their input. */

@@ -46,7 +46,7 @@ describe('memory that cannot be had', () => {
   const options = { layers: [], precision: 'float32', dtype: 'float32' } as const;
   const two = { streams: [keys, { ...keys, name: 'values' }], retention: keepsAll };
 
-  /** Lets the allocation after `count` others fail. */
+  /** Lets the allocation of rows after `count` others fail. */
   function failAfter(count: number, act: () => void): void {
     const real = globalThis.Float32Array;
     let left = count;
@@ -98,6 +98,31 @@ describe('memory that cannot be had', () => {
     },
   );
 });
+
+it.each(['contiguous', 'ring', 'paged', 'radix'] as const)(
+  'a cache %s whose tokens cannot be noted takes no rows',
+  (name) => {
+    const layers = layersOf(name, [keys], name === 'ring' ? sliding(50) : keepsAll);
+    const source = CACHES[name]({ layers, precision: 'float32', dtype: 'float32' }, SIZES);
+    const cache = source.newCache();
+    append(cache, [1, 2, 3]);
+    const real = globalThis.Int32Array;
+    const positions = consecutive(3, 200);
+    globalThis.Int32Array = new Proxy(real, {
+      construct() {
+        throw new RangeError('Array buffer allocation failed');
+      },
+    });
+    try {
+      expect(() => cache.begin(positions, Array(200).fill(1))).toThrow('allocation failed');
+    } finally {
+      globalThis.Int32Array = real;
+    }
+    expect([cache.next, held(cache, 0).length, source.pool?.used]).toEqual([3, 3, source.pool ? 1 : undefined]);
+    append(cache, [4]);
+    expect(held(cache, 1).map(([, value]) => value)).toEqual([1.5, 2.5, 3.5, 4.5]);
+  },
+);
 
 it('a cache whose second layer has no room gives back what the first began', () => {
   const options = { layers: [], precision: 'float32', dtype: 'float32' } as const;

@@ -4,7 +4,7 @@ import { rowsOf, type Tensor, zerosLike } from '../src/tensor/tensor.js';
 import type { KvCache } from './cache/cache.js';
 import type { AttentionCall, AttentionKernel } from './kernel/kernel.js';
 import { Scratch } from './kernel/scratch.js';
-import { rotatedBlocks, runsOf, type SlotRotations, slotsOf } from './slots.js';
+import { rotatedBlocks, type SlotRotations, shiftOf, slotsOf } from './slots.js';
 import type { AttentionStrategy } from './strategy/strategy.js';
 import type { CacheBlock, StreamRows } from './streams.js';
 import type { Visibility } from './visibility/visibility.js';
@@ -54,34 +54,54 @@ export async function attentionLayer(
   const out_THV = zerosLike(x_TD, [x_TD.shape[0]!, strategy.queryHeads, valueDim(strategy)]);
   const calls = parts.flatMap(({ cache, from, to, positions }) => {
     cache.write(index, slice(rows, from, to));
-    const blocks = cache.blocks(index);
-    countInto(counter, blocks, to - from);
-    const part = { q_THK: rowsOf(q_THK, from, to), out_THV: rowsOf(out_THV, from, to), positions, blocks };
-    return slots ? callsBySlot(layer, part, slots, counter.scratch) : [callOf(layer, part)];
+    countInto(counter, cache.blocks(index), to - from);
+    const part = { q_THK: rowsOf(q_THK, from, to), out_THV: rowsOf(out_THV, from, to), positions, cache };
+    return runsOf(layer, part).map((run) => callOf(layer, run, counter.scratch));
   });
   await kernel.attend(calls, counter.scratch);
   return strategy.output(out_THV);
 }
 
-type Part = Pick<AttentionCall, 'q_THK' | 'out_THV' | 'positions' | 'blocks'>;
-
-function callOf({ strategy, visibility }: AttentionLayer, part: Part): AttentionCall {
-  const { keyStreams, valueStream, scale, sinkLogits_H } = strategy;
-  return { ...part, keyStreams, valueStream, scale, sinkLogits_H, visibility };
+/** Queries of one sequence, and where their results go. */
+interface Part {
+  readonly q_THK: Tensor;
+  readonly out_THV: Tensor;
+  readonly positions: Int32Array;
+  readonly cache: KvCache;
 }
 
-/** One call for each run of queries that see the same slots. */
-function callsBySlot(layer: AttentionLayer, part: Part, slots: SlotRotations, scratch: Scratch): AttentionCall[] {
-  const { strategy, visibility } = layer;
-  const rotationOf = (of: Int32Array) => slots.at(of);
-  return runsOf(part.positions, visibility).map(({ from, to, shift }) => {
-    const view = { sinks: visibility.sinks, shift };
-    const positions = part.positions.subarray(from, to);
-    const q_THK = rowsOf(part.q_THK, from, to);
-    rotateInPlace(q_THK, rotationOf(slotsOf(positions, view.sinks, shift)), queryRopeFrom(strategy));
-    const blocks = rotatedBlocks(part.blocks, strategy.streams, view, rotationOf, scratch);
-    return callOf(layer, { q_THK, out_THV: rowsOf(part.out_THV, from, to), positions, blocks });
+/**
+ * Runs of queries that see the same rows: all of them, unless rows are rotated by a slot that depends on the query (`shift`), or the
+ * cache keeps recent ones in another form (`epochOf`).
+ */
+function runsOf(
+  { visibility, slots }: AttentionLayer,
+  { q_THK, out_THV, positions, cache }: Part,
+): (Part & { shift: number })[] {
+  const shifts = [...positions].map((query) => (slots ? shiftOf(visibility, query) : 0));
+  const epochs = [...positions].map((query) => cache.epochOf(query));
+  const starts = [...shifts.keys()].filter((t) => shifts[t] !== shifts[t - 1] || epochs[t] !== epochs[t - 1]);
+  return starts.map((from, i) => {
+    const to = starts[i + 1] ?? positions.length;
+    const [q, out] = [rowsOf(q_THK, from, to), rowsOf(out_THV, from, to)];
+    return { q_THK: q, out_THV: out, positions: positions.subarray(from, to), cache, shift: shifts[from]! };
   });
+}
+
+function callOf(
+  { index, strategy, visibility, slots }: AttentionLayer,
+  { q_THK, out_THV, positions, cache, shift }: Part & { shift: number },
+  scratch: Scratch,
+): AttentionCall {
+  const { keyStreams, valueStream, scale, sinkLogits_H } = strategy;
+  let blocks = cache.blocks(index, positions.at(-1));
+  if (slots) {
+    const view = { sinks: visibility.sinks, shift };
+    const rotationOf = (of: Int32Array) => slots.at(of);
+    rotateInPlace(q_THK, rotationOf(slotsOf(positions, view.sinks, shift)), queryRopeFrom(strategy));
+    blocks = rotatedBlocks(blocks, strategy.streams, view, rotationOf, scratch);
+  }
+  return { q_THK, positions, blocks, keyStreams, valueStream, scale, sinkLogits_H, visibility, out_THV };
 }
 
 /** Queries and the streams that carry positions, before they are stored. */

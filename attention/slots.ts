@@ -4,11 +4,10 @@
  * length meets only angles that the model was trained on.
  */
 import { type Rope, type Rotation, rotateInPlace, rotationAt } from '../src/math/rope.js';
-import { flat, floats, type Precision, rowsOf, tensor } from '../src/tensor/tensor.js';
+import { flat, floats, type Precision, tensor } from '../src/tensor/tensor.js';
 import type { Scratch } from './kernel/scratch.js';
 import type { RotatedStream } from './strategy/strategy.js';
-import { type CacheBlock, consecutive, type Retention } from './streams.js';
-import type { Visibility } from './visibility/visibility.js';
+import { between, type CacheBlock, consecutive, type Retention } from './streams.js';
 
 /** `absolute`: a token is rotated to its place in the text; `in-cache`: to its place among the tokens that its query sees. */
 export type PositionPolicy = 'absolute' | 'in-cache';
@@ -25,18 +24,6 @@ export function slotsOf(positions: Int32Array, sinks: number, shift: number): In
   return positions.map((position) => (position < sinks ? position : position - shift));
 }
 
-/** Runs of queries [from, to) with one shift: all before anything is forgotten, a whole chunk of `chunked`, one query of a moving window. */
-export function runsOf(positions: Int32Array, visibility: Visibility): { from: number; to: number; shift: number }[] {
-  const runs: { from: number; to: number; shift: number }[] = [];
-  for (const [t, position] of positions.entries()) {
-    const shift = shiftOf(visibility, position);
-    const last = runs.at(-1);
-    if (last?.shift === shift) last.to = t + 1;
-    else runs.push({ from: t, to: t + 1, shift });
-  }
-  return runs;
-}
-
 /**
  * The rows that queries of this shift see, as blocks whose rotated streams are read rotated by slot. The `shift` rows after the sinks
  * are forgotten, have no slot, and are left out.
@@ -49,22 +36,9 @@ export function rotatedBlocks(
   scratch: Scratch,
 ): CacheBlock[] {
   return blocks
-    .flatMap((block) => {
-      const [first, end] = [rowsBefore(block, sinks), rowsBefore(block, sinks + shift)];
-      return [partOf(block, 0, first), partOf(block, end, block.positions.length)];
-    })
+    .flatMap((block) => [between(block, 0, sinks), between(block, sinks + shift, Number.POSITIVE_INFINITY)])
     .filter(({ positions }) => positions.length > 0)
     .map((block) => rotated(block, streams, rotationOf(slotsOf(block.positions, sinks, shift)), scratch));
-}
-
-/** How many rows of a block stand before a position. */
-function rowsBefore({ positions }: CacheBlock, position: number): number {
-  const first = positions.findIndex((other) => other >= position);
-  return first < 0 ? positions.length : first;
-}
-
-function partOf(block: CacheBlock, from: number, to: number): CacheBlock {
-  return { positions: block.positions.subarray(from, to), read: (stream) => rowsOf(block.read(stream), from, to) };
 }
 
 function rotated(

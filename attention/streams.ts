@@ -1,11 +1,13 @@
 /** What passes between strategy, cache and kernel: named streams of rows, and blocks of them with their positions. */
-import type { Tensor } from '../src/tensor/tensor.js';
+import { rowsOf, type Tensor } from '../src/tensor/tensor.js';
 
 /** A named stream that a strategy stores for each token: keys, values, latents, ... as rows [heads, dim]. */
 export interface StreamSchema {
   readonly name: string;
   readonly heads: number;
   readonly dim: number;
+  /** Queries are compared with it: it is a key, or a part of one. (Keys have channels that are large in every token; values have not.) */
+  readonly key: boolean;
 }
 
 /** New rows of each stream, by name: [T, heads, dim]. */
@@ -33,6 +35,18 @@ export interface Retention {
 export interface LayerSchema {
   readonly streams: readonly StreamSchema[];
   readonly retention: Retention;
+}
+
+/** The rows of a block at positions [from, to). */
+export function between(block: CacheBlock, from: number, to: number): CacheBlock {
+  const [first, end] = [rowsBefore(block, from), rowsBefore(block, to)];
+  const positions = block.positions.subarray(first, end);
+  return { positions, read: (stream) => rowsOf(block.read(stream), first, end) };
+}
+
+function rowsBefore({ positions }: CacheBlock, position: number): number {
+  const first = positions.findIndex((other) => other >= position);
+  return first < 0 ? positions.length : first;
 }
 
 /** Consecutive positions: from, from + 1, ... */

@@ -3,7 +3,7 @@ import { existsSync, readdirSync, readFileSync, realpathSync } from 'node:fs';
 import { join } from 'node:path';
 import { setImmediate } from 'node:timers/promises';
 import { Command, InvalidArgumentError, Option } from 'commander';
-import { KV_DTYPES } from '../attention/cache/cache.js';
+import { KV_DTYPES } from '../attention/cache/codec/format.js';
 import { CACHE_SIZES, CACHES, type CacheName, type CacheSizes } from '../attention/cache/index.js';
 import { KERNELS } from '../attention/kernel/index.js';
 import { POSITION_POLICIES } from '../attention/slots.js';

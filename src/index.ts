@@ -10,11 +10,10 @@ export {
   type CacheContents,
   type CacheOptions,
   type KvCache,
-  type KvDtype,
   type LayerContents,
   trim,
 } from '../attention/cache/cache.js';
-export { contentsOf } from '../attention/cache/contents.js';
+export { type KvAmax, type KvConfig, type KvDtype, type KvFormat, kvFormat } from '../attention/cache/codec/format.js';
 export { fnv1a, HashIndex, type PrefixHash } from '../attention/cache/hash-index.js';
 export { CACHE_SIZES, CACHES, type CacheName, type CacheSizes, type CacheSource } from '../attention/cache/index.js';
 export { LayeredCache, type LayerStore } from '../attention/cache/layered.js';

@@ -1,18 +1,16 @@
 import { RequestError } from '../../src/errors.js';
-import type { Floats, Precision } from '../../src/tensor/tensor.js';
+import type { Precision } from '../../src/tensor/tensor.js';
 import type { CacheBlock, LayerSchema, StreamRows } from '../streams.js';
-
-/** The dtype in which a cache stores its rows. */
-export type KvDtype = 'float32' | 'float64';
-
-export const KV_DTYPES = ['float32', 'float64'] as const satisfies readonly KvDtype[];
+import type { KvConfig, KvDtype } from './codec/format.js';
+import type { LayerRows } from './rows.js';
 
 /** What every cache is told of the model. */
 export interface CacheOptions {
   readonly layers: readonly LayerSchema[];
   /** The precision in which blocks are read. */
   readonly precision: Precision;
-  readonly dtype: KvDtype;
+  /** The form in which rows are kept. */
+  readonly dtype: KvDtype | KvConfig;
 }
 
 /**
@@ -28,8 +26,13 @@ export interface KvCache {
   begin(positions: Int32Array, ids: readonly number[]): void;
   /** Stores the rows of the tokens that were begun. */
   write(layer: number, rows: StreamRows): void;
-  /** The stored tokens of a layer, with those just written, in ascending order of position. Valid until the pass ends. */
-  blocks(layer: number): readonly CacheBlock[];
+  /**
+   * The stored tokens of a layer, with those just written, in ascending order of position. Valid until the pass ends.
+   * @param query the position of a token of the pass: rows as it reads them, where that depends on it; the last one's by default
+   */
+  blocks(layer: number, query?: number): readonly CacheBlock[];
+  /** Queries of one epoch read the same rows. One for all, unless recent rows are kept in another form than old ones. */
+  epochOf(query: number): number;
   /** Makes the begun tokens part of the cache: once a forward pass. */
   commit(): void;
   /** Gives back what the begun tokens took: the pass has failed. */
@@ -46,7 +49,9 @@ export interface KvCache {
    * @returns how many tokens it holds now: 0 where it shares nothing, or nothing is known
    */
   adopt(ids: readonly number[]): number;
-  /** Lets an empty cache hold what `contentsOf` read from another one. @throws RequestError if it would need rows that are not there */
+  /** All that is held, bit for bit, in arrays of its own. @throws RequestError while a pass is under way */
+  contents(): CacheContents;
+  /** Lets an empty cache hold the contents of another one. @throws RequestError if it would need rows that are not there */
   restore(contents: CacheContents): void;
   /** Gives everything back; the cache is empty afterwards. */
   release(): void;
@@ -54,18 +59,21 @@ export interface KvCache {
   bytes(): { readonly used: number; readonly allocated: number };
 }
 
-/** All that a cache holds, in plain arrays. */
+/** All that a cache holds. */
 export interface CacheContents {
   /** [next] */
   readonly ids: Int32Array;
+  /** The rows in the form that the cache keeps them in. */
   readonly layers: readonly LayerContents[];
+  /** The rows after those that are kept as they were computed; null where the format has no residual. */
+  readonly residual: readonly LayerContents[] | null;
 }
 
 export interface LayerContents {
   /** [S], ascending */
   readonly positions: Int32Array;
-  /** By stream: [S, heads, dim], flat. */
-  readonly rows: ReadonlyMap<string, Floats>;
+  /** Row i in slot i. */
+  readonly rows: LayerRows;
 }
 
 /** Takes the last `count` tokens away. @returns their positions @throws RequestError, and changes nothing, if there are not so many */

@@ -1,9 +1,11 @@
 import { RequestError } from '../../src/errors.js';
-import { type CacheBlock, consecutive, type LayerSchema, type StreamRows } from '../streams.js';
-import type { CacheOptions, LayerContents } from './cache.js';
-import { asStreamRows, expectAllRows } from './contents.js';
+import { type CacheBlock, consecutive, type StreamRows } from '../streams.js';
+import type { LayerContents } from './cache.js';
+import { bytesOf } from './codec/layout.js';
+import { expectAllRows } from './contents.js';
+import { type LayerPlan, newRows } from './layer-plan.js';
 import type { LayerStore } from './layered.js';
-import { LayerRows } from './rows.js';
+import type { LayerRows } from './rows.js';
 
 const FIRST_CAPACITY = 64;
 
@@ -12,27 +14,20 @@ export class ContiguousStore implements LayerStore {
   private length = 0;
   private begun = 0;
   private rows: LayerRows;
-  private readonly schema: LayerSchema;
-  private readonly options: CacheOptions;
+  private readonly plan: LayerPlan;
   private readonly preallocated: number | null;
 
   /** @param preallocated tokens that are allocated at once, and the most that fit; null: the arrays double when they are full */
-  constructor(schema: LayerSchema, options: CacheOptions, preallocated: number | null) {
-    this.schema = schema;
-    this.options = options;
+  constructor(plan: LayerPlan, preallocated: number | null) {
+    this.plan = plan;
     this.preallocated = preallocated;
-    this.rows = new LayerRows(schema.streams, options.precision, options.dtype);
-    if (preallocated !== null) this.rows.resize(preallocated, 0);
+    this.rows = newRows(plan, preallocated ?? 0);
   }
 
   begin(count: number): void {
     const needed = this.length + count;
     if (needed > this.rows.capacity) {
-      if (this.preallocated !== null) {
-        throw new RequestError(
-          `The cache was preallocated for ${this.preallocated} tokens, and ${needed} are needed; raise cacheTokens (--cache-tokens), or choose contiguous, which grows.`,
-        );
-      }
+      if (this.preallocated !== null) expectPreallocated(this.preallocated, needed);
       this.rows.resize(Math.max(needed, 2 * this.rows.capacity, FIRST_CAPACITY), this.length);
     }
     this.begun = count;
@@ -64,12 +59,16 @@ export class ContiguousStore implements LayerStore {
   load(contents: LayerContents, next: number): void {
     expectAllRows(contents, next);
     this.begin(next);
-    this.write(asStreamRows(contents, this.schema.streams));
+    this.rows.copyFrom(contents.rows, 0, 0, next);
     this.commit();
   }
 
+  contents(): LayerContents {
+    return { positions: consecutive(0, this.length), rows: this.rows.copy(this.length, this.length) };
+  }
+
   fork(): LayerStore {
-    const copy = new ContiguousStore(this.schema, this.options, this.preallocated);
+    const copy = new ContiguousStore(this.plan, null);
     copy.rows = this.rows.copy(this.length);
     copy.length = this.length;
     return copy;
@@ -81,7 +80,14 @@ export class ContiguousStore implements LayerStore {
   }
 
   bytes(): { used: number; allocated: number } {
-    const token = this.rows.tokenBytes;
-    return { used: this.length * token, allocated: this.rows.capacity * token };
+    return { used: bytesOf(this.plan.layout, this.length), allocated: this.rows.bytes };
   }
+}
+
+/** @throws RequestError if more tokens are needed than a cache was preallocated for */
+export function expectPreallocated(tokens: number, needed: number): void {
+  if (needed <= tokens) return;
+  throw new RequestError(
+    `The cache was preallocated for ${tokens} tokens, and ${needed} are needed; raise cacheTokens (--cache-tokens), or choose contiguous, which grows.`,
+  );
 }

@@ -1,13 +1,16 @@
 import { expectSize, UsageError } from '../../src/errors.js';
 import type { CacheOptions, KvCache } from './cache.js';
+import { kvFormat } from './codec/format.js';
 import { ContiguousStore } from './contiguous.js';
 import { HashIndex } from './hash-index.js';
+import { type LayerPlan, plansOf } from './layer-plan.js';
 import { LayeredCache } from './layered.js';
 import { NoCache } from './none.js';
 import { PagePool } from './page-pool.js';
 import { bytesOfPages, PagedCache } from './paged.js';
 import type { PrefixIndex } from './prefix-index.js';
 import { RadixIndex } from './radix-index.js';
+import { ResidualCache } from './residual.js';
 import { RingStore } from './ring.js';
 
 /** Sizes that a user may choose. */
@@ -35,17 +38,24 @@ export interface CacheSource {
 
 type Factory = (options: CacheOptions, sizes: CacheSizes) => CacheSource;
 
-/** Caches that can be chosen by name. @throws UsageError, saying why, where a cache has no meaning for the layers. */
+/** Caches that can be chosen by name. @throws UsageError, saying why, where a cache has no meaning for the layers or the form of their rows. */
 export const CACHES = {
-  none: (options) => alone(() => new NoCache(options)),
-  contiguous: (options) => alone(() => contiguous(options, null)),
+  none: (options) => {
+    const held = contiguous(options, null);
+    return alone(() => new NoCache(held.newCache));
+  },
+  contiguous: (options) => contiguous(options, null),
   preallocated: (options, { cacheTokens }) => {
     expectSize('cacheTokens (--cache-tokens)', cacheTokens);
-    return alone(() => contiguous(options, cacheTokens), cacheTokens);
+    return contiguous(options, cacheTokens);
   },
   ring: (options) => {
     expectWindow(options);
-    return alone(() => new LayeredCache(options.layers.map((layer) => ringOrContiguous(layer, options))));
+    const plans = plansOf(options);
+    return withResidual(
+      options,
+      alone(() => new LayeredCache(plans.map(ringOrContiguous))),
+    );
   },
   paged: (options, sizes) => paged(options, sizes, () => null),
   prefix: (options, sizes) => paged(options, sizes, (pool) => new HashIndex(pool)),
@@ -67,23 +77,46 @@ export const CACHE_SIZES: Readonly<Record<CacheName, readonly (keyof CacheSizes)
 
 /** Caches that share nothing. */
 function alone(newCache: () => KvCache, capacity = Number.POSITIVE_INFINITY): CacheSource {
-  const bytes = (caches: readonly KvCache[]) => {
-    const each = caches.map((cache) => cache.bytes());
-    const sum = (of: 'used' | 'allocated') => each.reduce((total, one) => total + one[of], 0);
-    return { used: sum('used'), allocated: sum('allocated') };
-  };
+  const bytes = (caches: readonly KvCache[]) => sumOf(caches.map((cache) => cache.bytes()));
   return { newCache, capacity, bytes, pool: null, index: null };
 }
 
-function contiguous(options: CacheOptions, preallocated: number | null): KvCache {
-  return new LayeredCache(options.layers.map((layer) => new ContiguousStore(layer, options, preallocated)));
+function sumOf(each: readonly ReturnType<KvCache['bytes']>[]): ReturnType<KvCache['bytes']> {
+  const sum = (of: 'used' | 'allocated') => each.reduce((total, one) => total + one[of], 0);
+  return { used: sum('used'), allocated: sum('allocated') };
+}
+
+/** @param tokens that are allocated at once, and the most that fit; null: as many as come */
+function contiguous(options: CacheOptions, tokens: number | null): CacheSource {
+  const { residual } = kvFormat(options.dtype);
+  const plans = plansOf(options);
+  const whole = tokens !== null && residual > 0 ? tokens - (tokens % residual) : tokens;
+  const source = alone(
+    () => new LayeredCache(plans.map((plan) => new ContiguousStore(plan, whole))),
+    tokens ?? Number.POSITIVE_INFINITY,
+  );
+  return withResidual(options, source, tokens);
 }
 
 /** Layers that see everything keep everything: a model may have both kinds. */
-function ringOrContiguous(layer: CacheOptions['layers'][number], options: CacheOptions) {
-  return Number.isFinite(layer.retention.span)
-    ? new RingStore(layer, options)
-    : new ContiguousStore(layer, options, null);
+function ringOrContiguous(plan: LayerPlan) {
+  return Number.isFinite(plan.retention.span) ? new RingStore(plan) : new ContiguousStore(plan, null);
+}
+
+/** The same caches, with their newest tokens as they were computed, where the format asks for it. */
+function withResidual(options: CacheOptions, source: CacheSource, preallocated: number | null = null): CacheSource {
+  const { residual } = kvFormat(options.dtype);
+  if (residual === 0) return source;
+  const exact = plansOf({ ...options, dtype: options.precision });
+  const plan = { residual, stored: plansOf(options), exact, preallocated };
+  return {
+    ...source,
+    newCache: () => new ResidualCache(source.newCache(), plan),
+    bytes: (given) => {
+      const caches = given as readonly ResidualCache[];
+      return sumOf([source.bytes(caches.map(({ older }) => older)), ...caches.map((cache) => cache.newestBytes())]);
+    },
+  };
 }
 
 function expectWindow({ layers }: CacheOptions): void {
@@ -102,11 +135,11 @@ function paged(
   const pool = new PagePool(options, pageSize, poolPages);
   const index = indexOf(pool);
   pool.lender = index;
-  return {
-    newCache: () => new PagedCache(options.layers, pool, index),
+  return withResidual(options, {
+    newCache: () => new PagedCache(pool, index),
     capacity: poolPages * pageSize,
     bytes: (caches) => bytesOfPages(caches as readonly PagedCache[], pool),
     pool,
     index,
-  };
+  });
 }

@@ -13,6 +13,7 @@ export interface LayerStore {
   /** @throws RequestError if rows that the token at this position would see are gone. */
   expectRollback(position: number): void;
   rollback(position: number): void;
+  contents(): LayerContents;
   /** Takes saved rows of a sequence of `next` tokens, into an empty store. @throws RequestError, and changes nothing. */
   load(contents: LayerContents, next: number): void;
   fork(): LayerStore;
@@ -62,6 +63,10 @@ export class LayeredCache implements KvCache {
     return this.stores[layer]!.blocks();
   }
 
+  epochOf(): number {
+    return 0;
+  }
+
   commit(): void {
     for (const store of this.stores) store.commit();
     this.log.commit();
@@ -89,6 +94,11 @@ export class LayeredCache implements KvCache {
 
   adopt(): number {
     return 0;
+  }
+
+  contents(): CacheContents {
+    this.log.expectIdle();
+    return { ids: this.ids.slice(), layers: this.stores.map((store) => store.contents()), residual: null };
   }
 
   restore({ ids, layers }: CacheContents): void {

@@ -1,41 +1,42 @@
 import { RequestError } from '../../src/errors.js';
 import type { CacheBlock, StreamRows } from '../streams.js';
-import type { CacheOptions, KvCache } from './cache.js';
-import { LayerRows } from './rows.js';
+import type { CacheContents, KvCache } from './cache.js';
 import { TokenLog } from './token-log.js';
 
 /**
- * Keeps nothing from one pass to the next: `next` stays 0, so every pass must feed the whole sequence again. Inside a pass
- * it holds the rows of one layer, which that layer's attention needs.
+ * Keeps nothing from one pass to the next: `next` stays 0, so every pass must feed the whole sequence again. Inside a pass its rows are in
+ * a cache that is thrown away.
  */
 export class NoCache implements KvCache {
   readonly next = 0;
   readonly ids = new Int32Array(0);
   private readonly log = new TokenLog();
-  private positions: Int32Array = new Int32Array(0);
-  private readonly options: CacheOptions;
-  private current: { layer: number; rows: LayerRows } | null = null;
+  private readonly newCache: () => KvCache;
+  private current: KvCache | null = null;
 
-  constructor(options: CacheOptions) {
-    this.options = options;
+  /** @param newCache makes what a pass is held in */
+  constructor(newCache: () => KvCache) {
+    this.newCache = newCache;
   }
 
   begin(positions: Int32Array, ids: readonly number[]): void {
     this.log.expect(positions, ids);
+    const current = this.newCache();
+    current.begin(positions, ids);
     this.log.begin(ids);
-    this.positions = positions;
+    this.current = current;
   }
 
-  write(layer: number, given: StreamRows): void {
-    const { layers, precision, dtype } = this.options;
-    const rows = new LayerRows(layers[layer]!.streams, precision, dtype);
-    rows.resize(this.positions.length, 0);
-    rows.writeInto(0, this.positions.length, given);
-    this.current = { layer, rows };
+  write(layer: number, rows: StreamRows): void {
+    this.current!.write(layer, rows);
   }
 
-  blocks(layer: number): readonly CacheBlock[] {
-    return this.current?.layer === layer ? [this.current.rows.block(0, this.positions)] : [];
+  blocks(layer: number, query?: number): readonly CacheBlock[] {
+    return this.current?.blocks(layer, query) ?? [];
+  }
+
+  epochOf(query: number): number {
+    return this.current?.epochOf(query) ?? 0;
   }
 
   commit(): void {
@@ -44,7 +45,6 @@ export class NoCache implements KvCache {
 
   abort(): void {
     this.log.abort();
-    this.positions = new Int32Array(0);
     this.current = null;
   }
 
@@ -55,11 +55,15 @@ export class NoCache implements KvCache {
 
   fork(): KvCache {
     this.log.expectIdle();
-    return new NoCache(this.options);
+    return new NoCache(this.newCache);
   }
 
   adopt(): number {
     return 0;
+  }
+
+  contents(): CacheContents {
+    throw new RequestError('The cache none keeps nothing, so there is nothing to save; choose another cache.');
   }
 
   restore(): void {

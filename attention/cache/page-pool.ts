@@ -1,6 +1,8 @@
-import { expectSize, RequestError } from '../../src/errors.js';
+import { expectSize, RequestError, UsageError } from '../../src/errors.js';
 import type { CacheOptions } from './cache.js';
-import { LayerRows, tokenBytes } from './rows.js';
+import { bytesOf } from './codec/layout.js';
+import { type LayerPlan, newRows, plansOf } from './layer-plan.js';
+import type { LayerRows } from './rows.js';
 
 /** Rows of `pageSize` consecutive tokens in all layers. Whoever holds a page counts in `refs`; a page with several holders is not written. */
 export interface Page {
@@ -18,7 +20,7 @@ export class PagePool {
   readonly pageSize: number;
   /** The most pages that may exist. */
   readonly limit: number;
-  private readonly options: CacheOptions;
+  private readonly plans: readonly LayerPlan[];
   private readonly free: Page[] = [];
   private made = 0;
   /** Who holds pages that nobody uses, and gives them back when there are no others. */
@@ -28,9 +30,10 @@ export class PagePool {
   constructor(options: CacheOptions, pageSize: number, limit = Number.POSITIVE_INFINITY) {
     expectSize('pageSize (--page-size)', pageSize);
     if (limit !== Number.POSITIVE_INFINITY) expectSize('poolPages (--pool-pages)', limit);
-    this.options = options;
     this.pageSize = pageSize;
     this.limit = limit;
+    this.plans = plansOf(options);
+    expectWholeRuns(this.plans, pageSize);
   }
 
   /** As many unused pages as asked for, each held once. @throws RequestError, and changes nothing, if there are not so many */
@@ -88,14 +91,26 @@ export class PagePool {
 
   /** Bytes of a page's rows. */
   get pageBytes(): number {
-    const { layers, dtype } = this.options;
-    return this.pageSize * layers.reduce((sum, { streams }) => sum + tokenBytes(streams, dtype), 0);
+    return this.plans.reduce((sum, { layout }) => sum + bytesOf(layout, this.pageSize), 0);
   }
 
   private make(): Page {
-    const { layers, precision, dtype } = this.options;
-    const rows = layers.map(({ streams }) => new LayerRows(streams, precision, dtype));
-    for (const layer of rows) layer.resize(this.pageSize, 0);
-    return { id: this.made++, refs: 0, layers: rows };
+    const layers = this.plans.map((plan) => newRows(plan, this.pageSize));
+    return { id: this.made++, refs: 0, layers };
   }
+
+  /** A page's worth of rows for each layer that no pool counts: for contents. */
+  rowsFor(count: number): LayerRows[] {
+    return this.plans.map((plan) => newRows(plan, count));
+  }
+}
+
+/** @throws UsageError for pages that would cut runs of rows that share scales: what is in a page would depend on tokens after it */
+function expectWholeRuns(plans: readonly LayerPlan[], pageSize: number): void {
+  const run = Math.max(...plans.map(({ layout }) => layout.alignment));
+  if (pageSize % run === 0) return;
+  throw new UsageError(
+    `Pages of ${pageSize} tokens would cut the groups of ${run} tokens whose channels share a scale; choose a multiple of ${run} ` +
+      'for pageSize (--page-size), or a group (--kv-group) that divides it.',
+  );
 }

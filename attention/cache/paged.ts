@@ -1,9 +1,10 @@
-import type { CacheBlock, LayerSchema, StreamRows } from '../streams.js';
+import type { CacheBlock, StreamRows } from '../streams.js';
 import { consecutive } from '../streams.js';
 import type { CacheContents, KvCache } from './cache.js';
-import { restoreWhole } from './contents.js';
+import { expectAllRows } from './contents.js';
 import type { Page, PagePool } from './page-pool.js';
 import type { PrefixIndex } from './prefix-index.js';
+import { ResidualCache } from './residual.js';
 import { TokenLog } from './token-log.js';
 
 /**
@@ -16,12 +17,10 @@ export class PagedCache implements KvCache {
   /** What the pass under way has changed in the table: its length before, and the shared page it copied. */
   private before: { pages: number; copied: Page | null } | null = null;
   private readonly log: TokenLog;
-  private readonly layers: readonly LayerSchema[];
   readonly pool: PagePool;
   private readonly index: PrefixIndex | null;
 
-  constructor(layers: readonly LayerSchema[], pool: PagePool, index: PrefixIndex | null, log = new TokenLog()) {
-    this.layers = layers;
+  constructor(pool: PagePool, index: PrefixIndex | null, log = new TokenLog()) {
     this.pool = pool;
     this.index = index;
     this.log = log;
@@ -89,12 +88,13 @@ export class PagedCache implements KvCache {
   }
 
   blocks(layer: number): readonly CacheBlock[] {
-    const { pageSize } = this.pool;
-    const end = this.next + this.log.begun;
-    return this.table.map((page, i) => {
-      const from = i * pageSize;
-      return page.layers[layer]!.block(0, consecutive(from, Math.min(pageSize, end - from)));
-    });
+    const blocks: CacheBlock[] = [];
+    this.eachPage((page, from, count) => blocks.push(page.layers[layer]!.block(0, consecutive(from, count))));
+    return blocks;
+  }
+
+  epochOf(): number {
+    return 0;
   }
 
   commit(): void {
@@ -122,7 +122,7 @@ export class PagedCache implements KvCache {
 
   fork(): PagedCache {
     this.log.expectIdle();
-    const copy = new PagedCache(this.layers, this.pool, this.index, this.log.fork());
+    const copy = new PagedCache(this.pool, this.index, this.log.fork());
     copy.table = this.table.map((page) => this.pool.share(page));
     return copy;
   }
@@ -135,9 +135,36 @@ export class PagedCache implements KvCache {
     return this.next;
   }
 
-  restore(contents: CacheContents): void {
+  contents(): CacheContents {
+    this.log.expectIdle();
+    const positions = consecutive(0, this.next);
+    const layers = this.pool.rowsFor(this.next).map((rows, layer) => {
+      this.eachPage((page, from, count) => rows.copyFrom(page.layers[layer]!, 0, from, count));
+      return { positions, rows };
+    });
+    return { ids: this.ids.slice(), layers, residual: null };
+  }
+
+  restore({ ids, layers }: CacheContents): void {
     this.log.expectEmpty();
-    restoreWhole(this, contents, this.layers);
+    for (const layer of layers) expectAllRows(layer, ids.length);
+    this.begin(consecutive(0, ids.length), [...ids]);
+    try {
+      for (const [layer, { rows }] of layers.entries()) {
+        this.eachPage((page, from, count) => page.layers[layer]!.copyFrom(rows, from, 0, count));
+      }
+    } catch (error) {
+      this.abort();
+      throw error;
+    }
+    this.commit();
+  }
+
+  /** Each page with the position of its first token, and how many tokens it holds. */
+  private eachPage(act: (page: Page, from: number, count: number) => void): void {
+    const { pageSize } = this.pool;
+    const end = this.next + this.log.begun;
+    for (const [i, page] of this.table.entries()) act(page, i * pageSize, Math.min(pageSize, end - i * pageSize));
   }
 
   release(): void {
@@ -171,7 +198,9 @@ export class PagedCache implements KvCache {
  */
 export function expectRoomTogether(requests: readonly { readonly cache: KvCache; readonly tokens: number }[]): void {
   const pages = new Map<PagePool, number>();
-  for (const { cache, tokens } of requests) {
+  for (const { cache: asked, tokens: fed } of requests) {
+    const residual = asked instanceof ResidualCache;
+    const [cache, tokens] = residual ? [asked.older, asked.handedOver(fed)] : [asked, fed];
     if (!(cache instanceof PagedCache)) continue;
     pages.set(cache.pool, (pages.get(cache.pool) ?? 0) + cache.pagesFor(tokens));
   }

@@ -1,13 +1,14 @@
 import { RequestError } from '../../src/errors.js';
-import { type CacheBlock, consecutive, type LayerSchema, type StreamRows } from '../streams.js';
-import type { CacheOptions, LayerContents } from './cache.js';
-import { asStreamRows } from './contents.js';
+import { type CacheBlock, consecutive, type StreamRows } from '../streams.js';
+import type { LayerContents } from './cache.js';
+import { bytesOf } from './codec/layout.js';
+import { type LayerPlan, newRows } from './layer-plan.js';
 import type { LayerStore } from './layered.js';
-import { LayerRows } from './rows.js';
+import type { LayerRows } from './rows.js';
 
 /**
  * The rows that a window can still see, in memory that the window bounds: the sinks, if the rule has any, and a ring in which the row at
- * position p lies in slot p mod span, over the row that was `span` positions before it.
+ * position p lies in slot p mod span, over the row that was `span` positions before it. Where rows share scales in runs, sinks and ring hold whole runs.
  *
  * The rows of a pass stay beside the ring until it commits: its first token may still see what its last one will overwrite,
  * and a pass that fails must change nothing. So blocks are: sinks, the ring in one or two parts, and what is new.
@@ -20,21 +21,21 @@ export class RingStore implements LayerStore {
   private sinks: LayerRows;
   private ring: LayerRows;
   private fresh: LayerRows;
-  private readonly schema: LayerSchema;
-  private readonly options: CacheOptions;
+  private readonly plan: LayerPlan;
+  /** Slots of each. */
+  private readonly size: { readonly sinks: number; readonly span: number };
 
-  constructor(schema: LayerSchema, options: CacheOptions) {
-    this.schema = schema;
-    this.options = options;
-    const rows = () => new LayerRows(schema.streams, options.precision, options.dtype);
-    [this.sinks, this.ring, this.fresh] = [rows(), rows(), rows()];
-    this.oldest = schema.retention.sinks;
+  constructor(plan: LayerPlan) {
+    this.plan = plan;
+    this.size = ringSize(plan);
+    [this.sinks, this.ring, this.fresh] = [newRows(plan), newRows(plan), newRows(plan)];
+    this.oldest = this.size.sinks;
   }
 
   begin(count: number): void {
-    const { sinks, span } = this.schema.retention;
-    growTo(this.sinks, Math.min(sinks, this.next + count), sinks);
-    growTo(this.ring, Math.min(span, this.next + count), span); // until it is full, the row at position p lies in slot p
+    const { sinks, span } = this.size;
+    this.sinks.growTo(Math.min(sinks, this.next + count), sinks);
+    this.ring.growTo(Math.min(span, this.next + count), span); // until it is full, the row at position p lies in slot p
     if (count > this.fresh.capacity) this.fresh.resize(count, 0);
     this.begun = count;
   }
@@ -45,7 +46,7 @@ export class RingStore implements LayerStore {
 
   blocks(): readonly CacheBlock[] {
     const blocks = [
-      this.sinks.block(0, consecutive(0, Math.min(this.schema.retention.sinks, this.next))),
+      this.sinks.block(0, consecutive(0, Math.min(this.size.sinks, this.next))),
       ...this.parts().map(({ slot, from, count }) => this.ring.block(slot, consecutive(from, count))),
       this.fresh.block(0, consecutive(this.next, this.begun)),
     ];
@@ -53,12 +54,13 @@ export class RingStore implements LayerStore {
   }
 
   commit(): void {
-    const { sinks, span } = this.schema.retention;
+    const { sinks, span } = this.size;
+    const { alignment } = this.plan.layout;
     const end = this.next + this.begun;
     const toSinks = Math.max(Math.min(sinks, end) - this.next, 0);
     if (toSinks > 0) this.sinks.copyFrom(this.fresh, 0, this.next, toSinks);
-    for (let position = Math.max(this.next, sinks, end - span); position < end; position++) {
-      this.ring.copyFrom(this.fresh, position - this.next, position % span, 1);
+    for (let position = Math.max(this.next, sinks, end - span); position < end; position += alignment) {
+      this.ring.copyFrom(this.fresh, position - this.next, position % span, alignment);
     }
     this.oldest = Math.max(this.oldest, end - span);
     this.next = end;
@@ -72,33 +74,35 @@ export class RingStore implements LayerStore {
   /** A pass larger than the window leaves no memory behind. */
   private endPass(): void {
     this.begun = 0;
-    if (this.fresh.capacity > this.schema.retention.span) this.fresh.resize(0, 0);
+    if (this.fresh.capacity > this.size.span) this.fresh.resize(0, 0);
   }
 
   expectRollback(position: number): void {
-    const { retention } = this.schema;
-    const needed = Math.max(retention.oldest(position), retention.sinks);
+    const { retention } = this.plan;
+    const needed = Math.max(retention.oldest(position), this.size.sinks);
     if (needed >= this.oldest || needed >= position) return;
     throw new RequestError(
       `The cache cannot go back from position ${this.next} to ${position}: a token there sees position ${needed}, and the ring of ` +
-        `${retention.span} goes back to ${this.oldest} only; feed the sequence again, or choose a cache that keeps all tokens.`,
+        `${this.size.span} goes back to ${this.oldest} only; feed the sequence again, or choose a cache that keeps all tokens.`,
     );
   }
 
   rollback(position: number): void {
     this.next = position;
-    this.oldest = Math.min(this.oldest, Math.max(position, this.schema.retention.sinks));
+    this.oldest = Math.min(this.oldest, Math.max(position, this.size.sinks));
   }
 
   load(contents: LayerContents, next: number): void {
-    const { sinks, span } = this.schema.retention;
+    const { sinks, span } = this.size;
+    const { alignment } = this.plan.layout;
     const rowOf = new Map([...contents.positions].map((position, row) => [position, row]));
     const from = this.expectWindow(rowOf, next);
-    const rows = asStreamRows(contents, this.schema.streams);
-    growTo(this.sinks, Math.min(sinks, next), sinks);
-    growTo(this.ring, Math.min(span, next), span);
-    for (let p = 0; p < Math.min(sinks, next); p++) this.sinks.writeInto(p, 1, rows, rowOf.get(p)!);
-    for (let p = from; p < next; p++) this.ring.writeInto(p % span, 1, rows, rowOf.get(p)!);
+    this.sinks.growTo(Math.min(sinks, next), sinks);
+    this.ring.growTo(Math.min(span, next), span);
+    const load = (target: LayerRows, slot: number, p: number) =>
+      target.copyFrom(contents.rows, rowOf.get(p)!, slot, alignment);
+    for (let p = 0; p < Math.min(sinks, next); p += alignment) load(this.sinks, p, p);
+    for (let p = from; p < next; p += alignment) load(this.ring, p % span, p);
     this.next = next;
     this.oldest = from;
   }
@@ -108,7 +112,8 @@ export class RingStore implements LayerStore {
    * sees must be among them. @throws RequestError naming the position that is not
    */
   private expectWindow(rowOf: ReadonlyMap<number, number>, next: number): number {
-    const { sinks, span, oldest } = this.schema.retention;
+    const { sinks, span } = this.size;
+    const { oldest } = this.plan.retention;
     let from = Math.max(next, sinks);
     while (from > Math.max(sinks, next - span) && rowOf.has(from - 1)) from--;
     const lost = consecutive(0, Math.min(sinks, next)).find((position) => !rowOf.has(position));
@@ -117,8 +122,22 @@ export class RingStore implements LayerStore {
     throw new RequestError(`The saved cache has no row for position ${missing}, which this one would need.`);
   }
 
+  contents(): LayerContents {
+    const [sinks, parts] = [Math.min(this.next, this.size.sinks), this.parts()];
+    const held = parts.reduce((sum, { count }) => sum + count, sinks);
+    const rows = newRows(this.plan, held);
+    rows.copyFrom(this.sinks, 0, 0, sinks);
+    let at = sinks;
+    for (const { slot, count } of parts) {
+      rows.copyFrom(this.ring, slot, at, count);
+      at += count;
+    }
+    const positions = [...consecutive(0, sinks), ...consecutive(this.oldest, held - sinks)];
+    return { positions: Int32Array.from(positions), rows };
+  }
+
   fork(): LayerStore {
-    const copy = new RingStore(this.schema, this.options);
+    const copy = new RingStore(this.plan);
     copy.sinks = this.sinks.copy(this.sinks.capacity);
     copy.ring = this.ring.copy(this.ring.capacity);
     copy.next = this.next;
@@ -132,14 +151,14 @@ export class RingStore implements LayerStore {
   }
 
   bytes(): { used: number; allocated: number } {
-    const held = Math.min(this.next, this.schema.retention.sinks) + Math.max(this.next - this.oldest, 0);
-    const capacity = this.sinks.capacity + this.ring.capacity + this.fresh.capacity;
-    return { used: held * this.ring.tokenBytes, allocated: capacity * this.ring.tokenBytes };
+    const held = Math.min(this.next, this.size.sinks) + Math.max(this.next - this.oldest, 0);
+    const allocated = this.sinks.bytes + this.ring.bytes + this.fresh.bytes;
+    return { used: bytesOf(this.plan.layout, held), allocated };
   }
 
   /** The ring's rows in order of position, as runs of slots. */
   private parts(): { slot: number; from: number; count: number }[] {
-    const { span } = this.schema.retention;
+    const { span } = this.size;
     const count = Math.max(this.next - this.oldest, 0);
     const slot = this.oldest % span;
     const first = Math.min(count, span - slot);
@@ -150,7 +169,8 @@ export class RingStore implements LayerStore {
   }
 }
 
-/** Doubles a store until it holds `needed` slots, up to `most`: a window need not be full, and may be longer than any text. */
-function growTo(rows: LayerRows, needed: number, most: number): void {
-  if (needed > rows.capacity) rows.resize(Math.min(Math.max(needed, 2 * rows.capacity, 16), most), rows.capacity);
+/** Slots of the sinks and of the ring: what the rule needs, in whole runs of rows that share scales. */
+export function ringSize({ retention, layout: { alignment } }: LayerPlan): { sinks: number; span: number } {
+  const whole = (rows: number) => Math.ceil(rows / alignment) * alignment;
+  return { sinks: whole(retention.sinks), span: whole(retention.span) };
 }

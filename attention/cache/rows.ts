@@ -1,61 +1,59 @@
 import { RequestError, ShapeError } from '../../src/errors.js';
-import {
-  expectShape,
-  type Floats,
-  flat,
-  floats,
-  type Precision,
-  type Tensor,
-  tensor,
-} from '../../src/tensor/tensor.js';
-import type { CacheBlock, StreamRows, StreamSchema } from '../streams.js';
-import type { KvDtype } from './cache.js';
+import { expectShape, flat, type Precision, type Tensor, tensor } from '../../src/tensor/tensor.js';
+import type { CacheBlock, StreamRows } from '../streams.js';
+import { arrayFor, arrayOver, type Stored, type StoredDtype, type StoredPart } from './codec/codec.js';
+import { bytesOf, type RowLayout } from './codec/layout.js';
+import type { LayerPlan } from './layer-plan.js';
 
-/** Storage for rows of one layer: slots 0, 1, ... of each stream in one array [capacity, heads, dim]. */
+/** Storage for rows of one layer: slots 0, 1, ... of each stream, in the arrays of its codec. */
 export class LayerRows {
+  readonly layout: RowLayout;
   capacity = 0;
-  private readonly stored = new Map<string, Floats>();
-  private readonly streams: readonly StreamSchema[];
   private readonly precision: Precision;
-  private readonly dtype: KvDtype;
+  /** The arrays of each stream, in the order of the layout. */
+  private arrays: Stored[][];
 
-  constructor(streams: readonly StreamSchema[], precision: Precision, dtype: KvDtype) {
-    this.streams = streams;
+  /** @param precision in which rows are read */
+  constructor(layout: RowLayout, precision: Precision) {
+    this.layout = layout;
     this.precision = precision;
-    this.dtype = dtype;
-    for (const { name } of streams) this.stored.set(name, this.allocate(0, 0));
+    this.arrays = this.allocate(0);
   }
 
-  /** Bytes of one token's rows. */
-  get tokenBytes(): number {
-    return tokenBytes(this.streams, this.dtype);
+  /** Bytes of the slots that are allocated. */
+  get bytes(): number {
+    return bytesOf(this.layout, this.capacity);
   }
 
   /** Holds `capacity` slots from now on; the first `keep` are kept. @throws RequestError, and changes nothing, if memory is short */
   resize(capacity: number, keep: number): void {
-    const larger = this.streams.map(({ heads, dim }) => this.allocate(capacity * heads * dim, capacity));
-    for (const [i, { name, heads, dim }] of this.streams.entries()) {
-      larger[i]!.set(this.stored.get(name)!.subarray(0, keep * heads * dim));
-      this.stored.set(name, larger[i]!);
-    }
+    const before = this.arrays;
+    this.arrays = this.allocate(capacity);
     this.capacity = capacity;
+    this.eachPart((part, arrays, s, p) => copySlots(part, before[s]![p]!, 0, arrays[p]!, 0, keep));
   }
 
-  private allocate(values: number, tokens: number): Floats {
+  /** Doubles until it holds `needed` slots, up to `most`. */
+  growTo(needed: number, most: number, keep = this.capacity): void {
+    if (needed > this.capacity) this.resize(Math.min(Math.max(needed, 2 * this.capacity, 16), most), keep);
+  }
+
+  private allocate(capacity: number): Stored[][] {
     try {
-      return floats(this.dtype, values);
+      return this.layout.streams.map(({ codec }) => codec.parts.map((part) => arrayFor(part, capacity)));
     } catch (error) {
       if (!(error instanceof RangeError)) throw error;
-      const bytes = tokens * this.tokenBytes;
+      const bytes = bytesOf(this.layout, capacity);
       throw new RequestError(
-        `There is no memory for a cache of ${tokens} tokens (${bytes} bytes a layer); ask for fewer.`,
+        `There is no memory for a cache of ${capacity} tokens (${bytes} bytes a layer); ask for fewer.`,
       );
     }
   }
 
   /** Stores `count` rows of every stream from slot `to` on: those of `rows` from its row `from` on. */
   writeInto(to: number, count: number, rows: StreamRows, from = 0): void {
-    for (const { name, heads, dim } of this.streams) {
+    for (const [s, { schema, codec }] of this.layout.streams.entries()) {
+      const { name, heads, dim } = schema;
       const given = rows[name];
       if (!given)
         throw new ShapeError(`The cache stores a stream '${name}' for each token, and the strategy gave none.`);
@@ -63,23 +61,29 @@ export class LayerRows {
       if (given.shape[0]! < from + count) {
         throw new ShapeError(`${name}: expected rows of ${from + count} tokens, got ${given.shape[0]}.`);
       }
-      const [size, data] = [heads * dim, flat(given)];
-      this.stored.get(name)!.set(data.subarray(from * size, (from + count) * size), to * size);
+      codec.encode(flat(given), from, count, this.arrays[s]!, to);
     }
   }
 
-  /** Copies `count` slots of another store, bit for bit. */
+  /** Copies `count` slots of another store of this layout, bit for bit: whole runs, where rows come in runs. */
   copyFrom(other: LayerRows, from: number, to: number, count: number): void {
-    for (const { name, heads, dim } of this.streams) {
-      const [size, source] = [heads * dim, other.stored.get(name)!];
-      this.stored.get(name)!.set(source.subarray(from * size, (from + count) * size), to * size);
+    if (count === 0) return;
+    this.expectSlots(other, from + count);
+    this.eachPart((part, arrays, s, p) => copySlots(part, other.arrays[s]![p]!, from, arrays[p]!, to, count));
+  }
+
+  private expectSlots(other: LayerRows, needed: number): void {
+    const arrays = ({ layout }: LayerRows) => JSON.stringify(layout.streams.map(({ codec }) => codec.parts));
+    if (other.layout !== this.layout && arrays(other) !== arrays(this)) {
+      throw new ShapeError('Rows cannot be copied bit for bit between caches that keep them in different forms.');
     }
+    if (other.capacity < needed) throw new ShapeError(`Expected rows of ${needed} tokens, got ${other.capacity}.`);
   }
 
   /** A store of its own with the same first `keep` slots. */
-  copy(keep: number): LayerRows {
-    const copy = new LayerRows(this.streams, this.precision, this.dtype);
-    copy.resize(this.capacity, 0);
+  copy(keep: number, capacity = this.capacity): LayerRows {
+    const copy = new LayerRows(this.layout, this.precision);
+    copy.resize(capacity, 0);
     copy.copyFrom(this, 0, 0, keep);
     return copy;
   }
@@ -90,23 +94,69 @@ export class LayerRows {
   }
 
   private read(stream: string, from: number, count: number): Tensor {
-    const schema = this.streams.find(({ name }) => name === stream);
-    if (!schema)
-      throw new ShapeError(`The cache holds no stream '${stream}', only ${[...this.stored.keys()].join(', ')}.`);
-    const { heads, dim } = schema;
-    const rows = this.stored.get(stream)!.subarray(from * heads * dim, (from + count) * heads * dim);
-    return tensor(this.dtype === this.precision ? rows : widened(rows, this.precision), [count, heads, dim]);
+    const s = this.layout.streams.findIndex(({ schema }) => schema.name === stream);
+    if (s < 0) {
+      const held = this.layout.streams.map(({ schema }) => schema.name);
+      throw new ShapeError(`The cache holds no stream '${stream}', only ${held.join(', ')}.`);
+    }
+    const { schema, codec } = this.layout.streams[s]!;
+    return tensor(codec.decode(this.arrays[s]!, from, count, this.precision), [count, schema.heads, schema.dim]);
+  }
+
+  /** A store that is filled with saved arrays. @param read the bytes of an array by its name, checked to be of this dtype and shape */
+  static load(
+    { layout, precision }: LayerPlan,
+    count: number,
+    read: (name: string, dtype: StoredDtype, shape: readonly number[]) => ArrayBuffer,
+  ): LayerRows {
+    const rows = new LayerRows(layout, precision);
+    rows.capacity = count;
+    rows.arrays = rows.eachArray((name, part) => {
+      return arrayOver(part, read(name, part.dtype, [Math.ceil(count / part.slots), ...part.shape]));
+    });
+    return rows;
+  }
+
+  /** Every array as it is, for its slots: what is saved. */
+  stored(): { name: string; dtype: StoredDtype; shape: readonly number[]; data: Stored }[] {
+    const each = this.eachArray((name, part, s, p) => {
+      const shape = [Math.ceil(this.capacity / part.slots), ...part.shape];
+      return { name, dtype: part.dtype, shape, data: this.arrays[s]![p]! };
+    });
+    return each.flat();
+  }
+
+  /** Of each array: its name is its stream's, with that of the part where it is not the values. */
+  private eachArray<Result>(act: (name: string, part: StoredPart, s: number, p: number) => Result): Result[][] {
+    return this.layout.streams.map(({ schema, codec }, s) =>
+      codec.parts.map((part, p) =>
+        act(part.name === 'values' ? schema.name : `${schema.name}.${part.name}`, part, s, p),
+      ),
+    );
+  }
+
+  private eachPart(act: (part: StoredPart, arrays: Stored[], s: number, p: number) => void): void {
+    for (const [s, { codec }] of this.layout.streams.entries()) {
+      for (const [p, part] of codec.parts.entries()) act(part, this.arrays[s]!, s, p);
+    }
   }
 }
 
-/** Bytes that one token's rows take in a layer of these streams. */
-export function tokenBytes(streams: readonly StreamSchema[], dtype: KvDtype): number {
-  const values = streams.reduce((sum, { heads, dim }) => sum + heads * dim, 0);
-  return values * (dtype === 'float64' ? 8 : 4);
-}
-
-function widened(rows: Floats, precision: Precision): Floats {
-  const copy = floats(precision, rows.length);
-  copy.set(rows);
-  return copy;
+/** Copies what `count` slots have in an array, where both begin with a run of those that share it. */
+function copySlots(
+  { slots, length }: StoredPart,
+  source: Stored,
+  from: number,
+  target: Stored,
+  to: number,
+  count: number,
+): void {
+  if (from % slots !== 0 || to % slots !== 0) {
+    throw new ShapeError(
+      `Channels share a scale in runs of ${slots} rows; slots ${from} to ${to} do not begin with one.`,
+    );
+  }
+  const first = (from / slots) * length;
+  const end = first + Math.ceil(count / slots) * length;
+  target.set(source.subarray(first, end), (to / slots) * length);
 }

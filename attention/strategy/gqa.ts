@@ -1,4 +1,4 @@
-import { expectGrouped, groupedForm, projectHeads } from './grouped.js';
+import { expectGrouped, groupedForm, headStreams, projectHeads } from './grouped.js';
 import type { StrategyBuilder } from './strategy.js';
 
 /**
@@ -10,10 +10,7 @@ export const groupedQuery: StrategyBuilder = (config, weightsOfLayer) => {
   return {
     ...groupedForm(shape, weights),
     name: 'gqa',
-    streams: [
-      { name: 'keys', heads: shape.keyValueHeads, dim: shape.headDim, ropeFrom: 0 },
-      { name: 'values', heads: shape.keyValueHeads, dim: shape.headDim, ropeFrom: null },
-    ],
+    streams: headStreams(shape.keyValueHeads, shape),
     project(x_TD) {
       const { q_THK, k_TGK, v_TGV } = projectHeads(x_TD, weights, shape);
       return { q_THK, rows: { keys: k_TGK, values: v_TGV } };

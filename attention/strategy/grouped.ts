@@ -3,7 +3,7 @@ import { UsageError } from '../../src/errors.js';
 import { linear } from '../../src/math/linear.js';
 import { reshaped, type Tensor } from '../../src/tensor/tensor.js';
 import { joinHeads } from './heads.js';
-import type { AttentionConfig, AttentionWeights, GroupedConfig, GroupedWeights } from './strategy.js';
+import type { AttentionConfig, AttentionWeights, GroupedConfig, GroupedWeights, RotatedStream } from './strategy.js';
 
 /** @throws UsageError for a layer that stores a latent. */
 export function expectGrouped(
@@ -16,6 +16,14 @@ export function expectGrouped(
     `Attention ${name}: this checkpoint stores a latent for each token, not key/value heads; ` +
       'choose mla, or mla-naive, which expands keys and values for every head.',
   );
+}
+
+/** What is stored for a token: a key and a value for each of these heads. */
+export function headStreams(heads: number, { headDim }: GroupedConfig): RotatedStream[] {
+  return [
+    { name: 'keys', heads, dim: headDim, key: true, ropeFrom: 0 },
+    { name: 'values', heads, dim: headDim, key: false, ropeFrom: null },
+  ];
 }
 
 /** x [T, D] -> q [T, H, K], k [T, G, K], v [T, G, V] */

@@ -5,7 +5,7 @@ import { rmsNorm } from '../../src/math/norm.js';
 import { rowsOfMatrix, transposed } from '../../src/tensor/matrix.js';
 import { reshaped, type Tensor } from '../../src/tensor/tensor.js';
 import { concatHeads, linearByHead, repeatHeads, sliceOfHeads } from './heads.js';
-import type { AttentionConfig, AttentionWeights, LatentConfig, LatentWeights } from './strategy.js';
+import type { AttentionConfig, AttentionWeights, LatentConfig, LatentWeights, RotatedStream } from './strategy.js';
 
 /** @throws UsageError for a layer that has key/value heads. */
 export function expectLatent(
@@ -17,6 +17,22 @@ export function expectLatent(
   throw new UsageError(
     `Attention ${name}: this checkpoint has key/value heads, and no latent that they come from; choose gqa or mha.`,
   );
+}
+
+/** What the absorbed form stores for a token. */
+export function latentStreams({ latentRank, ropeDim }: LatentConfig): RotatedStream[] {
+  return [
+    { name: 'latent', heads: 1, dim: latentRank, key: true, ropeFrom: null },
+    { name: 'rope-key', heads: 1, dim: ropeDim, key: true, ropeFrom: 0 },
+  ];
+}
+
+/** What the naive form stores for a token. */
+export function expandedStreams({ queryHeads, nopeDim, ropeDim, valueDim }: LatentConfig): RotatedStream[] {
+  return [
+    { name: 'keys', heads: queryHeads, dim: nopeDim + ropeDim, key: true, ropeFrom: nopeDim },
+    { name: 'values', heads: queryHeads, dim: valueDim, key: false, ropeFrom: null },
+  ];
 }
 
 /** x [T, D] -> q [T, H, nope + R], latent [T, 1, C], rope key [T, 1, R] */

@@ -1,4 +1,4 @@
-import { expectGrouped, groupedForm, projectHeads } from './grouped.js';
+import { expectGrouped, groupedForm, headStreams, projectHeads } from './grouped.js';
 import { repeatHeads } from './heads.js';
 import type { StrategyBuilder } from './strategy.js';
 
@@ -12,10 +12,7 @@ export const multiHead: StrategyBuilder = (config, weightsOfLayer) => {
   return {
     ...groupedForm(shape, weights),
     name: 'mha',
-    streams: [
-      { name: 'keys', heads: shape.queryHeads, dim: shape.headDim, ropeFrom: 0 },
-      { name: 'values', heads: shape.queryHeads, dim: shape.headDim, ropeFrom: null },
-    ],
+    streams: headStreams(shape.queryHeads, shape),
     project(x_TD) {
       const { q_THK, k_TGK, v_TGV } = projectHeads(x_TD, weights, shape);
       return { q_THK, rows: { keys: repeatHeads(k_TGK, copies), values: repeatHeads(v_TGV, copies) } };

@@ -1,5 +1,5 @@
 import { joinHeads } from './heads.js';
-import { expandedHeads, expectLatent, projectLatent } from './latent.js';
+import { expandedHeads, expandedStreams, expectLatent, projectLatent } from './latent.js';
 import type { StrategyBuilder } from './strategy.js';
 
 /**
@@ -10,10 +10,7 @@ export const latentNaive: StrategyBuilder = (config, weightsOfLayer) => {
   const { shape, weights } = expectLatent('mla-naive', config, weightsOfLayer);
   return {
     name: 'mla-naive',
-    streams: [
-      { name: 'keys', heads: shape.queryHeads, dim: shape.nopeDim + shape.ropeDim, ropeFrom: shape.nopeDim },
-      { name: 'values', heads: shape.queryHeads, dim: shape.valueDim, ropeFrom: null },
-    ],
+    streams: expandedStreams(shape),
     keyStreams: ['keys'],
     valueStream: 'values',
     scale: shape.scale,

@@ -1,5 +1,5 @@
 import { joinHeads, linearByHead } from './heads.js';
-import { absorbedQueries, expectLatent, latentMatrices, projectLatent } from './latent.js';
+import { absorbedQueries, expectLatent, latentMatrices, latentStreams, projectLatent } from './latent.js';
 import type { StrategyBuilder } from './strategy.js';
 
 /**
@@ -12,10 +12,7 @@ export const latentAbsorbed: StrategyBuilder = (config, weightsOfLayer) => {
   const { intoLatent, outOfLatent } = latentMatrices(weights, shape);
   return {
     name: 'mla',
-    streams: [
-      { name: 'latent', heads: 1, dim: shape.latentRank, ropeFrom: null },
-      { name: 'rope-key', heads: 1, dim: shape.ropeDim, ropeFrom: 0 },
-    ],
+    streams: latentStreams(shape),
     keyStreams: ['latent', 'rope-key'],
     valueStream: 'latent',
     scale: shape.scale,

@@ -1,5 +1,5 @@
 import { UsageError } from '../../src/errors.js';
-import { expectGrouped, groupedForm, projectHeads } from './grouped.js';
+import { expectGrouped, groupedForm, headStreams, projectHeads } from './grouped.js';
 import type { StrategyBuilder } from './strategy.js';
 
 /**
@@ -17,10 +17,7 @@ export const multiQuery: StrategyBuilder = (config, weightsOfLayer) => {
   return {
     ...groupedForm(shape, weights),
     name: 'mqa',
-    streams: [
-      { name: 'keys', heads: 1, dim: shape.headDim, ropeFrom: 0 },
-      { name: 'values', heads: 1, dim: shape.headDim, ropeFrom: null },
-    ],
+    streams: headStreams(1, shape),
     project(x_TD) {
       const { q_THK, k_TGK, v_TGV } = projectHeads(x_TD, weights, shape);
       return { q_THK, rows: { keys: k_TGK, values: v_TGV } };

@@ -2,21 +2,23 @@
  * A cache in a file, so that a long prompt is fed once. It is rows of one checkpoint, fed one text and run in one way, and good for nothing else:
  * all three are written beside the rows, and checked when it is loaded.
  *
- * `ids` [next], and for each layer i `layers.i.positions` [S] and a tensor [S, heads, dim] for each stream, in the dtype that they are kept in.
+ * `ids` [next], and for each layer i `layers.i.positions` [S] and the arrays that its rows lie in, as they lie in memory: for each stream its
+ * values (floats and fp8 [S, heads, dim]; integers [S, bytes of a row]) and, where it has them, `.scales` and `.minima` (by token [S, heads, groups],
+ * by channel [S / group, heads, dim]). Rows that are kept as they were computed are in `layers.i.residual.*`.
  */
 import { createHash } from 'node:crypto';
 import { z } from 'zod';
-import type { CacheContents, KvCache } from '../../attention/cache/cache.js';
-import { contentsOf } from '../../attention/cache/contents.js';
-import type { LayerSchema } from '../../attention/streams.js';
+import type { CacheContents, KvCache, LayerContents } from '../../attention/cache/cache.js';
+import type { LayerPlan } from '../../attention/cache/layer-plan.js';
+import { LayerRows } from '../../attention/cache/rows.js';
 import { hashesOf } from '../checkpoint/folder.js';
 import type { Dtype } from '../checkpoint/safetensors/header.js';
 import { type SafetensorsFile, withSafetensors } from '../checkpoint/safetensors/read.js';
 import { type TensorToWrite, writeSafetensors } from '../checkpoint/safetensors/write.js';
 import { CheckpointError, RequestError } from '../errors.js';
+import { describeRun } from '../model/describe.js';
 import { expectIds } from '../model/embedding.js';
 import type { Model } from '../model/load.js';
-import type { Floats } from '../tensor/tensor.js';
 import { VERSION } from '../version.js';
 
 const FORMAT = 'touchstone-cache-1';
@@ -24,9 +26,7 @@ const FORMAT = 'touchstone-cache-1';
 /** Writes what a cache holds. @throws RequestError for a cache that holds nothing, or a model that was not read from files */
 export function saveCache(path: string, cache: KvCache, model: Model): void {
   if (cache.next === 0) throw new RequestError('The cache holds no tokens, so there is nothing to save.');
-  const { schemas, kvDtype } = model.components;
-  const contents = contentsOf(cache, schemas, kvDtype);
-  const tensors = tensorsOf(contents, schemas);
+  const tensors = tensorsOf(cache.contents());
   writeSafetensors(path, tensors, {
     format: FORMAT,
     touchstone: VERSION,
@@ -54,8 +54,8 @@ export function loadCache(path: string, model: Model): KvCache {
 }
 
 /** What decides a row's bits: all choices but where rows are kept. */
-function optionsOf({ components: { chosen } }: Model): Record<string, string> {
-  const { cache: _kind, ...others } = chosen;
+function optionsOf(model: Model): Record<string, string> {
+  const { cache: _kind, ...others } = describeRun(model);
   return others;
 }
 
@@ -102,17 +102,15 @@ function membersOf({ metadata, path }: SafetensorsFile, key: string): Record<str
 }
 
 /** The tensors of the file, in one order. */
-function tensorsOf({ ids, layers }: CacheContents, schemas: readonly LayerSchema[]): TensorToWrite[] {
+function tensorsOf({ ids, layers, residual }: CacheContents): TensorToWrite[] {
+  const of = (name: string, { positions, rows }: LayerContents): TensorToWrite[] => [
+    { name: `${name}.positions`, dtype: 'I32', shape: [positions.length], data: positions },
+    ...rows.stored().map((array) => ({ ...array, name: `${name}.${array.name}` })),
+  ];
   return [
     { name: 'ids', dtype: 'I32', shape: [ids.length], data: ids },
-    ...layers.flatMap(({ positions, rows }, i): TensorToWrite[] => [
-      { name: `layers.${i}.positions`, dtype: 'I32', shape: [positions.length], data: positions },
-      ...schemas[i]!.streams.map(({ name, heads, dim }): TensorToWrite => {
-        const data = rows.get(name)!;
-        const dtype = data instanceof Float64Array ? 'F64' : 'F32';
-        return { name: `layers.${i}.${name}`, dtype, shape: [positions.length, heads, dim], data };
-      }),
-    ]),
+    ...layers.flatMap((layer, i) => of(`layers.${i}`, layer)),
+    ...(residual ?? []).flatMap((layer, i) => of(`layers.${i}.residual`, layer)),
   ];
 }
 
@@ -125,30 +123,34 @@ function hashOf(tensors: readonly TensorToWrite[]): string {
   return hash.digest('hex');
 }
 
-function readContents(file: SafetensorsFile, { components: { schemas, kvDtype } }: Model): CacheContents {
+function readContents(file: SafetensorsFile, { components: { plans } }: Model): CacheContents {
   const ids = readInts(file, 'ids');
   if (ids.length === 0) throw new CheckpointError(`${file.path}: the saved cache holds no tokens.`);
-  const layers = schemas.map(({ streams }, i) => {
-    const positions = readInts(file, `layers.${i}.positions`);
-    const ascending = positions.every((position, row) => position > (positions[row - 1] ?? -1));
-    if (!ascending || (positions.at(-1) ?? 0) >= ids.length) {
-      throw new CheckpointError(`${file.path}: layers.${i}.positions do not ascend below the ${ids.length} tokens.`);
-    }
-    const rows = streams.map(({ name, heads, dim }): [string, Floats] => {
-      const shape = [positions.length, heads, dim];
-      const bytes = readShaped(file, `layers.${i}.${name}`, kvDtype === 'float64' ? 'F64' : 'F32', shape);
-      return [name, kvDtype === 'float64' ? new Float64Array(bytes) : new Float32Array(bytes)];
-    });
-    return { positions, rows: new Map(rows) };
-  });
-  const contents = { ids, layers };
-  const tensors = tensorsOf(contents, schemas);
+  const layers = plans.stored.map((plan, i) => readLayer(file, `layers.${i}`, plan, ids.length));
+  const residual = plans.exact?.map((plan, i) => readLayer(file, `layers.${i}.residual`, plan, ids.length)) ?? null;
+  const contents = { ids, layers, residual };
+  const tensors = tensorsOf(contents);
   if (tensors.length !== file.tensors.size || hashOf(tensors) !== file.metadata.get('contents_sha256')) {
     throw new CheckpointError(
       `${file.path}: the rows or tokens are not those that were saved (sha256); the file is damaged.`,
     );
   }
   return contents;
+}
+
+/** @throws CheckpointError for positions that cannot be, or arrays of another dtype or shape than they would have */
+function readLayer(file: SafetensorsFile, name: string, plan: LayerPlan, next: number): LayerContents {
+  const positions = readInts(file, `${name}.positions`);
+  const { alignment } = plan.layout;
+  const rising = positions.every((position, row) => position > (positions[row - 1] ?? -1));
+  const whole = positions.every((position, row) => position % alignment === row % alignment);
+  if (!rising || !whole || positions.length % alignment !== 0 || (positions.at(-1) ?? 0) >= next) {
+    throw new CheckpointError(`${file.path}: ${name}.positions do not ascend below the ${next} tokens.`);
+  }
+  const rows = LayerRows.load(plan, positions.length, (array, dtype, shape) =>
+    readShaped(file, `${name}.${array}`, dtype, shape),
+  );
+  return { positions, rows };
 }
 
 function readInts(file: SafetensorsFile, name: string): Int32Array {

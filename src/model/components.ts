@@ -1,7 +1,9 @@
 /** The choices a run makes, by name -> the parts that each layer's attention is made of. */
 
-import { KV_DTYPES, type KvCache, type KvDtype } from '../../attention/cache/cache.js';
+import type { KvCache } from '../../attention/cache/cache.js';
+import { type KvConfig, type KvDtype, type KvFormat, kvFormat } from '../../attention/cache/codec/format.js';
 import { CACHES, type CacheName, type CacheSizes, type CacheSource } from '../../attention/cache/index.js';
+import { type LayerPlan, plansOf } from '../../attention/cache/layer-plan.js';
 import { KERNELS, type KernelName } from '../../attention/kernel/index.js';
 import type { AttentionLayer } from '../../attention/layer.js';
 import { POSITION_POLICIES, type PositionPolicy, SlotRotations } from '../../attention/slots.js';
@@ -22,7 +24,8 @@ export interface RunOptions extends CacheSizes {
   readonly visibility: VisibilityConfig | 'auto';
   readonly positions: PositionPolicy;
   readonly cache: CacheName;
-  readonly kvDtype: KvDtype | 'auto';
+  /** The form in which the cache keeps rows; a dtype, or all that goes with it. `auto`: the precision. */
+  readonly kvDtype: KvDtype | KvConfig | 'auto';
   readonly kernel: KernelName;
   readonly precision: Precision;
 }
@@ -49,7 +52,9 @@ export interface Components {
   readonly layers: readonly AttentionLayer[];
   /** What a cache stores of each layer. */
   readonly schemas: readonly LayerSchema[];
-  readonly kvDtype: KvDtype;
+  readonly format: KvFormat;
+  /** How each layer's rows are stored, and where the format has a residual, how they are kept before that. */
+  readonly plans: { readonly stored: readonly LayerPlan[]; readonly exact: readonly LayerPlan[] | null };
   /** Where caches come from, and what they share. */
   readonly caches: CacheSource;
   /** An empty cache for one sequence. */
@@ -62,16 +67,17 @@ export function componentsOf(config: ModelConfig, weights: ModelWeights, options
   const { precision } = options;
   expectOneOf(PRECISIONS, 'precision', precision);
   expectOneOf(POSITION_POLICIES, 'positions', options.positions);
-  expectOneOf(['auto', ...KV_DTYPES], 'kvDtype', options.kvDtype);
   const layers = layersOf(config, weights, options);
-  const kvDtype = options.kvDtype === 'auto' ? precision : options.kvDtype;
+  const format = kvFormat(options.kvDtype === 'auto' ? precision : options.kvDtype);
   const schemas = layers.map(({ strategy, visibility }) => ({ streams: strategy.streams, retention: visibility }));
-  const caches = chosenFrom(CACHES, 'cache', options.cache)({ layers: schemas, precision, dtype: kvDtype }, options);
+  const stores = { layers: schemas, precision, dtype: options.kvDtype === 'auto' ? precision : options.kvDtype };
+  const caches = chosenFrom(CACHES, 'cache', options.cache)(stores, options);
   const distinct = (names: readonly string[]) => [...new Set(names)].join(', ');
   return {
     layers,
     schemas,
-    kvDtype,
+    format,
+    plans: { stored: plansOf(stores), exact: format.residual > 0 ? plansOf({ ...stores, dtype: precision }) : null },
     caches,
     newCache: () => caches.newCache(),
     chosen: {
@@ -79,7 +85,7 @@ export function componentsOf(config: ModelConfig, weights: ModelWeights, options
       visibility: distinct(layers.map(({ visibility }) => visibility.name)),
       positions: options.positions,
       cache: options.cache,
-      kvDtype,
+      kvDtype: format.name,
       kernel: options.kernel,
       precision,
     },

@@ -5,6 +5,7 @@ import { writeSafetensors } from '../checkpoint/safetensors/write.js';
 import { RequestError } from '../errors.js';
 import { checkRequest, feed } from '../generate/generate.js';
 import { argmax, marginOf } from '../generate/sampler.js';
+import { describeRun } from '../model/describe.js';
 import type { Model } from '../model/load.js';
 import { type Floats, flat, floats, floatsLike } from '../tensor/tensor.js';
 import { VERSION } from '../version.js';
@@ -76,7 +77,7 @@ export function writeGolden(path: string, golden: Golden, model: Model): void {
       format: 'touchstone-golden-1',
       touchstone: VERSION,
       family: model.config.family,
-      options: JSON.stringify(model.components.chosen),
+      options: JSON.stringify(describeRun(model)),
       sha256: JSON.stringify(hashesOf(model.files)),
     },
   );

@@ -1,6 +1,6 @@
 /** What a checkpoint is, at a glance: for the person who is about to port it. */
-import { KV_DTYPES, type KvDtype } from '../../attention/cache/cache.js';
-import { tokenBytes } from '../../attention/cache/rows.js';
+import { KV_DTYPES, type KvDtype } from '../../attention/cache/codec/format.js';
+import { layoutOf, tokenBytes } from '../../attention/cache/codec/layout.js';
 import type { AttentionConfig } from '../../attention/strategy/strategy.js';
 import type { TensorEntry } from '../checkpoint/safetensors/header.js';
 import { TensorSource } from '../checkpoint/tensor-source.js';
@@ -134,7 +134,7 @@ function gateOf(config: FeedForwardConfig): GatedConfig {
 
 /** Bytes that all layers store for a token. */
 function kvBytes({ components }: Model, dtype: KvDtype): number {
-  return components.schemas.reduce((sum, { streams }) => sum + tokenBytes(streams, dtype), 0);
+  return components.schemas.reduce((sum, schema, i) => sum + tokenBytes(layoutOf(dtype, schema, i)), 0);
 }
 
 function unusual(model: Model, tokenizer: TextTokenizer | null, dtypes: readonly string[]): string[] {

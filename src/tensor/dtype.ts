@@ -47,17 +47,61 @@ function bfloat16Bits(value: number): number {
 }
 
 function float16Bits(value: number): number {
-  const sign = value < 0 || Object.is(value, -0) ? 0x8000 : 0;
+  const sign = signOf(value) << 15;
   const size = Math.abs(value);
   if (Number.isNaN(value)) return 0x7e00;
   if (size >= 65520) return sign | 0x7c00; // half way to the first power of two that there is not
-  const exponent = Math.max(size === 0 ? -14 : Math.floor(Math.log2(size)), -14);
-  const fraction = roundedToEven(size * 2 ** (10 - exponent)); // 1024 to 2048; less where it is subnormal
-  return sign | (((exponent + 14) << 10) + fraction);
+  return sign | magnitudeBits(size, 10, -14);
 }
 
-function roundedToEven(value: number): number {
+/** The 8-bit floats of the OCP FP8 specification (Micikevicius et al. 2023), by their safetensors names. */
+export type Float8Dtype = 'F8_E4M3' | 'F8_E5M2';
+
+/** Bits of the fraction, exponent of the least normal number, and the largest finite number. */
+export const FLOAT8 = {
+  F8_E4M3: { fraction: 3, least: -6, largest: 448 },
+  F8_E5M2: { fraction: 2, least: -14, largest: 57344 },
+} as const satisfies Record<Float8Dtype, object>;
+
+/**
+ * Rounds a float32 value to the nearest 8-bit float, ties to even, in saturating mode (OCP FP8, section 5.2): what lies beyond the largest
+ * finite number, infinities too, becomes that number. NaN is 0x7f in both. @returns its bits
+ */
+export function roundTo8(dtype: Float8Dtype, value: number): number {
+  if (Number.isNaN(value)) return 0x7f;
+  const { fraction, least, largest } = FLOAT8[dtype];
+  return (signOf(value) << 7) | magnitudeBits(Math.min(Math.abs(value), largest), fraction, least);
+}
+
+/** All 256 values of an 8-bit dtype. E4M3 has no infinities, and one NaN a sign; E5M2 has both as IEEE 754 has them. */
+export function float8s(dtype: Float8Dtype): Float32Array {
+  const { fraction, least, largest } = FLOAT8[dtype];
+  return Float32Array.from({ length: 256 }, (_, code) => {
+    const [sign, exponent, rest] = [code & 0x80 ? -1 : 1, (code & 0x7f) >> fraction, code & (2 ** fraction - 1)];
+    const size =
+      exponent === 0 ? rest * 2 ** (least - fraction) : (2 ** fraction + rest) * 2 ** (exponent - 1 + least - fraction);
+    if (size <= largest) return sign * size;
+    return dtype === 'F8_E5M2' && rest === 0 ? sign * Number.POSITIVE_INFINITY : Number.NaN;
+  });
+}
+
+function signOf(value: number): number {
+  return value < 0 || Object.is(value, -0) ? 1 : 0;
+}
+
+/**
+ * The bits of a positive finite number without its sign: in units of the last place it lies between 1 and 2 times 2^fraction, less where
+ * it is subnormal, so that adding it to the exponent's bits carries where rounding goes up to a power of two.
+ * @param least exponent of the least normal number
+ */
+function magnitudeBits(size: number, fraction: number, least: number): number {
+  const exponent = Math.max(size === 0 ? least : Math.floor(Math.log2(size)), least);
+  return ((exponent - least) << fraction) + roundedToEven(size * 2 ** (fraction - exponent));
+}
+
+/** The nearest whole number, ties to even. */
+export function roundedToEven(value: number): number {
   const floor = Math.floor(value);
   const rest = value - floor;
-  return rest > 0.5 || (rest === 0.5 && floor % 2 === 1) ? floor + 1 : floor;
+  return rest > 0.5 || (rest === 0.5 && floor % 2 !== 0) ? floor + 1 : floor;
 }

@@ -6,7 +6,7 @@ import type { PrefixIndex } from '../../attention/cache/prefix-index.js';
 import { RadixIndex } from '../../attention/cache/radix-index.js';
 import { keepsAll } from '../support/streams.js';
 
-const layers = [{ streams: [{ name: 'keys', heads: 1, dim: 1 }], retention: keepsAll }];
+const layers = [{ streams: [{ name: 'keys', heads: 1, dim: 1, key: true }], retention: keepsAll }];
 
 describe.each([
   ['hash', (pool: PagePool) => new HashIndex(pool)],

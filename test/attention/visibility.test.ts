@@ -1,7 +1,7 @@
 import { test } from '@fast-check/vitest';
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
-import { runsOf, shiftOf, slotsOf } from '../../attention/slots.js';
+import { shiftOf, slotsOf } from '../../attention/slots.js';
 import { consecutive } from '../../attention/streams.js';
 import { type VisibilityConfig, visibilityOf } from '../../attention/visibility/index.js';
 import { windowOfPast } from '../../attention/visibility/sliding.js';
@@ -59,17 +59,4 @@ describe('slots', () => {
     const seen = consecutive(0, query + 1).filter((key) => rule.sees(query, key));
     expect([...slotsOf(seen, rule.sinks, shiftOf(rule, query))]).toEqual([...seen.keys()]);
   });
-
-  test.prop([rules, position, fc.integer({ min: 1, max: 50 })])(
-    'change by runs that cover all queries',
-    (config, from, count) => {
-      const rule = visibilityOf(config);
-      const positions = consecutive(from, count);
-      const runs = runsOf(positions, rule);
-      expect(runs.flatMap((run) => [...positions.subarray(run.from, run.to)])).toEqual([...positions]);
-      for (const run of runs) {
-        for (let t = run.from; t < run.to; t++) expect(shiftOf(rule, positions[t]!)).toBe(run.shift);
-      }
-    },
-  );
 });

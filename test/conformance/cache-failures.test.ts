@@ -2,6 +2,7 @@
 import { describe, expect, it } from 'vitest';
 import { ContiguousStore } from '../../attention/cache/contiguous.js';
 import { CACHES } from '../../attention/cache/index.js';
+import { newRows, plansOf } from '../../attention/cache/layer-plan.js';
 import { LayeredCache } from '../../attention/cache/layered.js';
 import { consecutive } from '../../attention/streams.js';
 import { sliding } from '../../attention/visibility/sliding.js';
@@ -11,12 +12,14 @@ import { append, caches, held, keys, layersOf } from '../support/cache-rows.js';
 import { keepsAll, SIZES } from '../support/streams.js';
 
 describe('a restore that fails', () => {
+  const [plan] = plansOf({ layers: layersOf('paged', [keys]), precision: 'float32', dtype: 'float32' });
   const contents = (bad: number) => ({
     ids: Int32Array.of(1, 2, 3),
     layers: [0, 1].map((layer) => {
       const positions = layer === bad ? Int32Array.of(2) : Int32Array.of(0, 1, 2);
-      return { positions, rows: new Map([['keys', new Float32Array(positions.length)]]) };
+      return { positions, rows: newRows(plan!, positions.length) };
     }),
+    residual: null,
   });
 
   it.each(caches.filter((name) => name !== 'none'))('leaves the cache %s empty, and fit to be used', (name) => {
@@ -35,9 +38,15 @@ describe('a restore that fails', () => {
     const source = CACHES.paged({ layers: layersOf('paged', [keys]), precision: 'float32', dtype: 'float32' }, SIZES);
     const cache = source.newCache();
     const { ids, layers } = contents(-1);
-    const short = { positions: layers[1]!.positions, rows: new Map([['keys', new Float32Array(2)]]) };
-    expect(() => cache.restore({ ids, layers: [layers[0]!, short] })).toThrow('needs 3 values, got 2');
-    expect([cache.next, source.pool!.used]).toEqual([0, 0]);
+    const { positions } = layers[1]!;
+    const [narrow] = plansOf({ layers: layersOf('paged', [keys]), precision: 'float32', dtype: 'float16' });
+    for (const [rows, why] of [
+      [newRows(plan!, 2), 'Expected rows of 3 tokens, got 2'],
+      [newRows(narrow!, 3), 'different forms'],
+    ] as const) {
+      expect(() => cache.restore({ ids, layers: [layers[0]!, { positions, rows }], residual: null })).toThrow(why);
+      expect([cache.next, source.pool!.used]).toEqual([0, 0]);
+    }
     append(cache, [7]);
   });
 });
@@ -126,7 +135,8 @@ it.each(['contiguous', 'ring', 'paged', 'radix'] as const)(
 
 it('a cache whose second layer has no room gives back what the first began', () => {
   const options = { layers: [], precision: 'float32', dtype: 'float32' } as const;
-  const stores = [5, 2].map((tokens) => new ContiguousStore({ streams: [keys], retention: keepsAll }, options, tokens));
+  const [plan] = plansOf({ ...options, layers: [{ streams: [keys], retention: keepsAll }] });
+  const stores = [5, 2].map((tokens) => new ContiguousStore(plan!, tokens));
   const cache = new LayeredCache(stores);
   expect(() => cache.begin(consecutive(0, 3), [1, 2, 3])).toThrow('preallocated for 2 tokens, and 3 are needed');
   expect([held(cache, 0), held(cache, 1)]).toEqual([[], []]);

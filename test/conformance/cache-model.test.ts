@@ -7,7 +7,6 @@ import { test } from '@fast-check/vitest';
 import fc from 'fast-check';
 import { describe, expect } from 'vitest';
 import type { KvCache } from '../../attention/cache/cache.js';
-import { contentsOf } from '../../attention/cache/contents.js';
 import { CACHES, type CacheName, type CacheSource } from '../../attention/cache/index.js';
 import { PagedCache } from '../../attention/cache/paged.js';
 import { consecutive, type LayerSchema } from '../../attention/streams.js';
@@ -20,8 +19,8 @@ import { flat, tensor } from '../../src/tensor/tensor.js';
 import { keepsAll } from '../support/streams.js';
 
 const streams = [
-  { name: 'keys', heads: 2, dim: 1 },
-  { name: 'values', heads: 1, dim: 3 },
+  { name: 'keys', heads: 2, dim: 1, key: true },
+  { name: 'values', heads: 1, dim: 3, key: false },
 ];
 
 /** A row depends on all tokens up to its own, as a real one does: equal beginnings have equal rows, and others have not. */
@@ -198,7 +197,7 @@ const reload = fc.nat().map((i) =>
   command(`save ${i} and load it`, (real) => {
     const one = at(real, i);
     if (!one) return;
-    const contents = contentsOf(one.cache, real.layers, 'float32');
+    const contents = one.cache.contents();
     const cache = real.source.newCache();
     if (!attempt(real, () => cache.restore(contents))) return expect(cache.next).toBe(0);
     one.cache.release();

@@ -3,7 +3,6 @@ import { test } from '@fast-check/vitest';
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import { trim } from '../../attention/cache/cache.js';
-import { contentsOf } from '../../attention/cache/contents.js';
 import { CACHES } from '../../attention/cache/index.js';
 import { consecutive } from '../../attention/streams.js';
 import { flat, tensor } from '../../src/tensor/tensor.js';
@@ -138,7 +137,7 @@ describe.each(caches.filter((name) => name !== 'none'))('cache %s, which keeps r
   it('gives its contents to every other cache that keeps rows', () => {
     const cache = make(name, [keys]);
     append(cache, [1, 2, 3, 4, 5]);
-    const contents = contentsOf(cache, layersOf(name, [keys]), 'float32');
+    const contents = cache.contents();
     for (const other of caches) {
       const target = make(other, [keys]);
       if (other === 'none') {

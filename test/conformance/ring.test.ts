@@ -1,6 +1,5 @@
 /** What a ring keeps, shows, and can go back to. */
 import { describe, expect, it } from 'vitest';
-import { contentsOf } from '../../attention/cache/contents.js';
 import { CACHES } from '../../attention/cache/index.js';
 import { consecutive, type Retention } from '../../attention/streams.js';
 import { sinksAndWindow } from '../../attention/visibility/sinks.js';
@@ -57,7 +56,7 @@ describe('a ring', () => {
   it('gives its contents to a ring, and to no cache that keeps everything', () => {
     const cache = ring(sinksAndWindow(1, 3));
     append(cache, numbers(9));
-    const contents = contentsOf(cache, layersOf('ring', [keys], sinksAndWindow(1, 3)), 'float32');
+    const contents = cache.contents();
     const same = ring(sinksAndWindow(1, 3));
     same.restore(contents);
     append(cache, [9]);

@@ -23,7 +23,10 @@ describe('choices', () => {
     [{ attention: 'toString' }, 'attention: expected one of mha, mqa, gqa, mla, mla-naive, got "toString".'],
     [{ kernel: 'magic' }, 'kernel: expected one of reference, flash, got "magic".'],
     [{ positions: 'relative' }, 'positions: expected one of absolute, in-cache, got "relative".'],
-    [{ kvDtype: 'int9' }, 'kvDtype: expected one of auto, float32, float64, got "int9".'],
+    [
+      { kvDtype: 'int9' },
+      'kvDtype: expected one of float32, float64, float16, bfloat16, fp8_e4m3, fp8_e5m2, int8, int4, got "int9".',
+    ],
     [{ precision: 'float16' }, 'precision: expected one of float32, float64, got "float16".'],
     [{ visibility: 'sliding' }, 'Visibility "sliding": expected { kind, ... }'],
     [{ cache: 'paged', pageSize: 2.5 }, 'pageSize (--page-size): expected a whole number of at least 1, got 2.5.'],

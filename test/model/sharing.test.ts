@@ -100,7 +100,7 @@ describe('a hash of page contents', () => {
     const { schemas } = model.components;
     const pool = new PagePool({ layers: schemas, precision: 'float32', dtype: 'float32' }, 4);
     const index = new HashIndex(pool, hash);
-    return { newCache: () => new PagedCache(schemas, pool, index), index };
+    return { newCache: () => new PagedCache(pool, index), index };
   };
 
   it('that is the same for everything gives no wrong row, since tokens are compared', async () => {

@@ -7,7 +7,7 @@ import { flat, type Precision, tensor } from '../../src/tensor/tensor.js';
 import { keepsAll, SIZES } from './streams.js';
 
 export const caches = Object.keys(CACHES) as CacheName[];
-export const keys: StreamSchema = { name: 'keys', heads: 1, dim: 1 };
+export const keys: StreamSchema = { name: 'keys', heads: 1, dim: 1, key: true };
 
 /** A ring needs a window; here one that is longer than any sequence. */
 export function layersOf(name: CacheName, streams: readonly StreamSchema[], retention?: Retention): LayerSchema[] {

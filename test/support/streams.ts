@@ -41,8 +41,8 @@ export function problem({ T, G, perGroup, K, V }: Shape, convert: (x: Float64Arr
     },
     positions: Int32Array.from({ length: T }, (_, t) => t),
     streams: [
-      { name: 'keys', heads: G, dim: K },
-      { name: 'values', heads: G, dim: V },
+      { name: 'keys', heads: G, dim: K, key: true },
+      { name: 'values', heads: G, dim: V, key: false },
     ],
   };
 }

@@ -7,7 +7,7 @@ export interface TensorToWrite {
   readonly name: string;
   readonly dtype: Dtype;
   readonly shape: readonly number[];
-  readonly data: Float32Array | Float64Array | BigInt64Array | Int32Array | Uint16Array;
+  readonly data: Float32Array | Float64Array | BigInt64Array | Int32Array | Uint16Array | Uint8Array;
 }
 
 /**

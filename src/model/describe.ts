@@ -1,0 +1,8 @@
+import { createHash } from 'node:crypto';
+import type { Model } from './load.js';
+
+/** All that decides a run's bits beside the checkpoint, for files that record it: what was chosen, and the hash of static scales. */
+export function describeRun({ components: { chosen, format } }: Model): Record<string, string> {
+  if (format.kind !== 'fp8' || !format.amax) return chosen;
+  return { ...chosen, kvScales: createHash('sha256').update(JSON.stringify(format.amax)).digest('hex') };
+}

@@ -1,0 +1,80 @@
+/** What caches store of rows, byte for byte, against NumPy and PyTorch (`fixtures/generate/quantised.py`). */
+import { createHash } from 'node:crypto';
+import { describe, expect, it } from 'vitest';
+import type { KvConfig, KvDtype } from '../../attention/cache/codec/format.js';
+import { bytesOf } from '../../attention/cache/codec/layout.js';
+import { newRows, plansOf } from '../../attention/cache/layer-plan.js';
+import { openSafetensors } from '../../src/checkpoint/safetensors/read.js';
+import { type Floats, flat, type Precision, tensor } from '../../src/tensor/tensor.js';
+import { fixture } from '../support/fixtures.js';
+import { keepsAll } from '../support/streams.js';
+
+const file = openSafetensors(fixture('quantised.safetensors'));
+const read = JSON.parse(file.metadata.get('read')!) as Record<string, string>;
+const CASES = [...file.tensors.keys()].filter((name) => name.endsWith('.input')).map((name) => name.slice(0, -6));
+
+/** `int4.affine.channel.g32.float16` -> what it stands for. */
+function configOf(name: string, amax: readonly number[]): KvConfig {
+  const [dtype, first, keys, group, scaleDtype] = name.split('.') as [KvDtype, ...string[]];
+  if (first === undefined) return { dtype };
+  if (keys === undefined)
+    return { dtype, scale: first, amax: first === 'one' ? undefined : [{ keys: amax }] } as KvConfig;
+  return { dtype, zero: first, keys, group: Number(group!.slice(1)), scaleDtype } as KvConfig;
+}
+
+const floatsOf = (name: string) => new Float32Array(file.read(name));
+const bytesOfArray = (data: ArrayBufferView) => Buffer.from(data.buffer, data.byteOffset, data.byteLength);
+
+/** The hash of float32 values in which every NaN is one. */
+function hashOf(values: Floats): string {
+  const words = new Uint32Array(Float32Array.from(values).buffer);
+  for (const [i, value] of values.entries()) if (Number.isNaN(value)) words[i] = 0x7fc00000;
+  return createHash('sha256').update(bytesOfArray(words)).digest('hex');
+}
+
+describe.each(CASES)('%s', (name) => {
+  const shape = file.tensors.get(`${name}.input`)!.shape as [number, number, number];
+  const [tokens, heads, dim] = shape;
+  const formats = Object.keys(read)
+    .filter((key) => key.startsWith(`${name}.`))
+    .map((key) => key.slice(name.length + 1));
+
+  const store = (format: string, precision: Precision, chunk: number) => {
+    const input = floatsOf(`${name}.input`);
+    const rows = tensor(precision === 'float64' ? Float64Array.from(input) : input, shape);
+    const layer = { streams: [{ name: 'keys', heads, dim, key: true }], retention: keepsAll };
+    const dtype = configOf(format, [...floatsOf(`${name}.amax`)]);
+    const [plan] = plansOf({ layers: [layer], precision, dtype });
+    const stored = newRows(plan!, tokens);
+    for (let from = 0; from < tokens; from += chunk) stored.writeInto(from, chunk, { keys: rows }, from);
+    return { stored, plan: plan! };
+  };
+
+  it('has forty formats', () => expect(formats.length).toBe(40));
+
+  it.each(formats)('%s has the bytes of the independent implementation', (format) => {
+    for (const chunk of format.includes('channel') ? [128] : [128, 1, 32]) {
+      const { stored, plan } = store(format, 'float32', chunk);
+      const arrays = stored.stored();
+      for (const { name: array, data } of arrays) {
+        const part = array === 'keys' ? 'values' : array.slice(5);
+        const expected = Buffer.from(file.read(`${name}.${format}.${part}`));
+        expect(bytesOfArray(data).equals(expected), `${format} ${part}`).toBe(true);
+      }
+      const held = [...file.tensors.values()].filter((entry) => entry.name.startsWith(`${name}.${format}.`));
+      expect(arrays.length).toBe(held.length);
+      // exactly sized, scales and minima counted
+      expect(bytesOf(plan.layout, tokens)).toBe(held.reduce((sum, { begin, end }) => sum + end - begin, 0));
+    }
+  });
+
+  it.each(formats)('%s is read as it says, in both precisions', (format) => {
+    for (const precision of ['float32', 'float64'] as const) {
+      const { stored } = store(format, precision, 128);
+      const whole = flat(stored.block(0, new Int32Array(tokens)).read('keys'));
+      expect(hashOf(whole)).toBe(read[`${name}.${format}`]);
+      const part = flat(stored.block(37, new Int32Array(20)).read('keys'));
+      expect(part).toEqual(whole.slice(37 * heads * dim, 57 * heads * dim));
+    }
+  });
+});

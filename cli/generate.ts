@@ -9,15 +9,13 @@ import {
   encodePrompt,
   expectNotRead,
   idList,
-  load,
   modelOption,
   newCommand,
-  type RunFlags,
   readTextFile,
-  runOptions,
   wholeNumber,
 } from './options.js';
 import { type Continuation, produce } from './produce.js';
+import { load, type RunFlags, runOptions } from './run-options.js';
 import { Stopwatch, statsOf, statsText } from './stats.js';
 
 interface Flags extends RunFlags {

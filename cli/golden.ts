@@ -1,18 +1,8 @@
 import type { Command } from 'commander';
 import { UsageError } from '../src/errors.js';
 import { makeGolden, writeGolden } from '../src/reference/golden.js';
-import {
-  encodePrompt,
-  expectNotRead,
-  idList,
-  load,
-  newCommand,
-  pause,
-  type RunFlags,
-  readIds,
-  runOptions,
-  wholeNumber,
-} from './options.js';
+import { encodePrompt, expectNotRead, idList, newCommand, pause, readIds, wholeNumber } from './options.js';
+import { load, type RunFlags, runOptions } from './run-options.js';
 
 interface Flags extends RunFlags {
   readonly out: string;

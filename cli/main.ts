@@ -2,6 +2,7 @@
 import { Command, CommanderError } from 'commander';
 import { TouchstoneError, UsageError } from '../src/errors.js';
 import { VERSION } from '../src/version.js';
+import { calibrateCommand } from './calibrate.js';
 import { convertCommand } from './convert.js';
 import { generateCommand } from './generate.js';
 import { goldenCommand } from './golden.js';
@@ -23,7 +24,8 @@ async function main(): Promise<void> {
     .addCommand(generateCommand())
     .addCommand(inspectCommand())
     .addCommand(goldenCommand())
-    .addCommand(convertCommand());
+    .addCommand(convertCommand())
+    .addCommand(calibrateCommand());
   try {
     await program.parseAsync();
   } catch (error) {

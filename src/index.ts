@@ -83,6 +83,7 @@ export { type Conversion, convertHeads } from './model/convert-heads.js';
 export { assemble, type LoadOptions, loadModel, type Model } from './model/load.js';
 export { type ForwardOptions, forward, type Sequence } from './model/transformer.js';
 export type { ExpertsWeights, FeedForwardWeights, GatedWeights, LayerWeights, ModelWeights } from './model/weights.js';
+export { calibrate, type KvScales, readScales, writeScales } from './reference/calibrate.js';
 export { type Divergence, divergenceOf } from './reference/divergence.js';
 export { type Golden, type GoldenOptions, makeGolden, writeGolden } from './reference/golden.js';
 export { type Architecture, type Inspection, inspect } from './reference/inspect.js';

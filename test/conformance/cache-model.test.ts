@@ -7,15 +7,18 @@ import { test } from '@fast-check/vitest';
 import fc from 'fast-check';
 import { describe, expect } from 'vitest';
 import type { KvCache } from '../../attention/cache/cache.js';
-import { CACHES, type CacheName, type CacheSource } from '../../attention/cache/index.js';
+import { type KvConfig, type KvFormat, kvFormat } from '../../attention/cache/codec/format.js';
+import { CACHES, type CacheName, type CacheSizes, type CacheSource } from '../../attention/cache/index.js';
+import type { Page } from '../../attention/cache/page-pool.js';
 import { PagedCache } from '../../attention/cache/paged.js';
-import { consecutive, type LayerSchema } from '../../attention/streams.js';
+import { ResidualCache } from '../../attention/cache/residual.js';
+import { consecutive, type LayerSchema, type Retention, type StreamSchema } from '../../attention/streams.js';
 import { chunked } from '../../attention/visibility/chunked.js';
 import { sinksAndWindow } from '../../attention/visibility/sinks.js';
 import { sliding } from '../../attention/visibility/sliding.js';
-import type { Visibility } from '../../attention/visibility/visibility.js';
 import { RequestError } from '../../src/errors.js';
 import { flat, tensor } from '../../src/tensor/tensor.js';
+import { rowsAsRead } from '../support/read-back.js';
 import { keepsAll } from '../support/streams.js';
 
 const streams = [
@@ -39,6 +42,14 @@ function rowsFor(ids: readonly number[], from: number, layer: number) {
   );
 }
 
+/** All rows of a stream, as the next token's neighbour reads them. */
+function rowsAs(format: KvFormat, ids: readonly number[], layer: number, stream: StreamSchema): number[][] {
+  const size = stream.heads * stream.dim;
+  const rows = rowsFor(ids, 0, layer)[stream.name]!;
+  const read = rowsAsRead(format, flat(rows), stream, layer, ids.length);
+  return ids.map((_, p) => [...read.subarray(p * size, (p + 1) * size)]);
+}
+
 /** One sequence: the cache, and the list that it is held against. */
 interface Sequence {
   cache: KvCache;
@@ -48,21 +59,20 @@ interface Sequence {
 interface Real {
   readonly source: CacheSource;
   readonly layers: readonly LayerSchema[];
+  readonly format: KvFormat;
   readonly sequences: Sequence[];
 }
 
 /** The rows that the next token, or a later one, may see must be there; every row that is there must be right. */
-function expectRight({ source, layers, sequences }: Real): void {
+function expectRight({ source, layers, format, sequences }: Real): void {
   for (const { cache, ids } of sequences) {
     expect([...cache.ids]).toEqual(ids);
     for (const [layer, { retention }] of layers.entries()) {
       const seen = new Set<number>();
+      const expected = streams.map((stream) => rowsAs(format, ids, layer, stream));
       for (const block of cache.blocks(layer)) {
-        for (const { name, heads, dim } of streams) {
-          const expected = [...block.positions].flatMap((p) => [
-            ...rowOf(ids.slice(0, p + 1), layer, name, heads * dim),
-          ]);
-          expect([...flat(block.read(name))]).toEqual(expected);
+        for (const [s, { name }] of streams.entries()) {
+          expect([...flat(block.read(name))]).toEqual([...block.positions].flatMap((p) => expected[s]![p]!));
         }
         for (const position of block.positions) seen.add(position);
       }
@@ -79,7 +89,7 @@ function expectRight({ source, layers, sequences }: Real): void {
 /** Every page is free or used, and held by exactly the tables and the index that know it. */
 function expectCounted({ pool, index }: CacheSource, sequences: readonly Sequence[]): void {
   if (!pool) return;
-  const tables = sequences.flatMap(({ cache }) => (cache as PagedCache).pages);
+  const tables = sequences.flatMap(({ cache }) => pagesOf(cache)!);
   const held = new Set(tables);
   expect(pool.unused + pool.used).toBe(pool.total);
   expect(pool.total).toBeLessThanOrEqual(pool.limit);
@@ -89,12 +99,16 @@ function expectCounted({ pool, index }: CacheSource, sequences: readonly Sequenc
   expect(pool.used).toBe(held.size + (index?.idle ?? 0));
 }
 
+/** The pages of a cache that has some, also behind a residual. */
+function pagesOf(cache: KvCache): readonly Page[] | null {
+  if (cache instanceof ResidualCache) return pagesOf(cache.older);
+  return cache instanceof PagedCache ? cache.pages : null;
+}
+
 /** What must not change when something fails. Which pages an index has evicted may. */
 function snapshot({ source, sequences }: Real) {
   return {
-    tables: sequences.map(({ cache }) =>
-      cache instanceof PagedCache ? cache.pages.map(({ id, refs }) => [id, refs]) : [],
-    ),
+    tables: sequences.map(({ cache }) => (pagesOf(cache) ?? []).map(({ id, refs }) => [id, refs])),
     rows: sequences.map(({ cache }) => [cache.next, cache.bytes().used]),
     pool: source.pool && [source.pool.used, source.index?.size],
   };
@@ -141,8 +155,8 @@ const append = fc
       for (const layer of real.layers.keys()) {
         cache.write(layer, rowsFor(ids, cache.next, layer));
         const newest = cache.blocks(layer).at(-1)!;
-        const expected = rowOf(ids, layer, 'values', 3);
-        expect(flat(newest.read('values')).slice(-3)).toEqual(expected);
+        const expected = rowsAs(real.format, ids, layer, streams[1]!).at(-1)!;
+        expect([...flat(newest.read('values')).slice(-3)]).toEqual(expected);
       }
       if (commit) {
         cache.commit();
@@ -173,7 +187,7 @@ const fork = fc.nat().map((i) =>
   }),
 );
 
-const rollback = fc.tuple(fc.nat(), fc.nat(40)).map(([i, count]) =>
+const rollback = fc.tuple(fc.nat(), fc.oneof(fc.nat(7), fc.nat(40))).map(([i, count]) =>
   command(`take ${count} from ${i}`, (real) => {
     const one = at(real, i);
     if (!one) return;
@@ -213,7 +227,17 @@ const evict = fc.constant(
   }),
 );
 
-const rules: Record<string, readonly (typeof keepsAll | Visibility)[]> = {
+const forms = fc.constantFrom<KvConfig>(
+  { dtype: 'float16' },
+  { dtype: 'fp8_e5m2' },
+  { dtype: 'int4' },
+  { dtype: 'int8', zero: 'affine', residual: 3 },
+  { dtype: 'int8', zero: 'affine', keys: 'channel', group: 2, residual: 2 },
+  { dtype: 'int4', keys: 'channel', group: 2, residual: 6 },
+  { dtype: 'int4', keys: 'channel', group: 3, residual: 3 },
+);
+
+const rules: Record<string, readonly Retention[]> = {
   ring: [sliding(1), sliding(5), chunked(4), sinksAndWindow(2, 3), sinksAndWindow(3, 1), keepsAll],
 };
 
@@ -228,13 +252,24 @@ describe.each((Object.keys(CACHES) as CacheName[]).filter((name) => name !== 'no
     maxCommands: 40,
   });
 
-  test.prop([retention, sizes, commands], { numRuns: 300 })('is a list of rows', (kept, given, steps) => {
+  const run = (dtype: KvConfig, kept: Retention, given: CacheSizes, steps: Iterable<Command>) => {
     const layers = [kept, name === 'ring' ? sliding(3) : kept].map((each) => ({ streams, retention: each }));
-    const source = CACHES[name]({ layers, precision: 'float32', dtype: 'float32' }, given);
-    const real: Real = { source, layers, sequences: [] };
+    const format = kvFormat(dtype);
+    const pageSize = given.pageSize * format.alignment;
+    const source = CACHES[name]({ layers, precision: 'float32', dtype }, { ...given, pageSize });
+    const real: Real = { source, layers, format, sequences: [] };
     fc.modelRun(() => ({ model: {}, real }), steps);
     for (const { cache } of real.sequences) cache.release();
     while (source.index?.evict());
     expect(source.pool?.used ?? 0).toBe(0); // no page has leaked
-  });
+  };
+
+  test.prop([retention, sizes, commands], { numRuns: 300 })('is a list of rows', (kept, given, steps) =>
+    run({ dtype: 'float32' }, kept, given, steps),
+  );
+
+  test.prop([forms, retention, sizes, commands], { numRuns: 400 })(
+    'is a list of rows in another form, old ones quantised and new ones as they were',
+    (dtype, kept, given, steps) => run(dtype, kept, given, steps),
+  );
 });

@@ -49,6 +49,10 @@ async function expectSameBeyond(saving: Model, loading: Model): Promise<void> {
 
 const window = { visibility: { kind: 'sinks', sinks: 2, window: 9 } } as const;
 
+/** Affine, which would not come out the same if rows were quantised again. */
+const INT4 = { dtype: 'int4', zero: 'affine', group: 8 } as const;
+const KIVI = { ...INT4, keys: 'channel', group: 4, residual: 12 } as const;
+
 describe('a saved cache', () => {
   it.each<[string, LoadOptions, LoadOptions]>([
     [NAME, {}, {}],
@@ -56,6 +60,12 @@ describe('a saved cache', () => {
     [NAME, { cache: 'paged' }, { cache: 'preallocated' }],
     [NAME, { attention: 'mha', precision: 'float64' }, { attention: 'mha', precision: 'float64', cache: 'prefix' }],
     [NAME, { precision: 'float64', kvDtype: 'float32' }, { precision: 'float64', kvDtype: 'float32' }],
+    [NAME, { kvDtype: 'bfloat16' }, { kvDtype: 'bfloat16', cache: 'paged' }],
+    [NAME, { kvDtype: 'fp8_e4m3', cache: 'paged' }, { kvDtype: 'fp8_e4m3' }],
+    [NAME, { kvDtype: INT4, cache: 'preallocated' }, { kvDtype: INT4, cache: 'radix', pageSize: 3 }],
+    [NAME, { kvDtype: KIVI }, { kvDtype: KIVI, cache: 'prefix', pageSize: 8 }],
+    [NAME, { ...window, kvDtype: KIVI, cache: 'ring' }, { ...window, kvDtype: KIVI, cache: 'ring' }],
+    [NAME, { ...window, kvDtype: KIVI, cache: 'paged', pageSize: 4 }, { ...window, kvDtype: KIVI, cache: 'ring' }],
     [NAME, { ...window, cache: 'ring' }, { ...window, cache: 'ring' }],
     [NAME, { ...window, cache: 'contiguous' }, { ...window, cache: 'ring' }],
     [NAME, { ...window, cache: 'ring', positions: 'in-cache' }, { ...window, cache: 'ring', positions: 'in-cache' }],
@@ -70,6 +80,7 @@ describe('a saved cache', () => {
     [{ attention: 'mha' }, 'attention = gqa, and this run has mha'],
     [{ visibility: { kind: 'sliding', window: 9 } }, 'visibility = causal, and this run has sliding 9'],
     [{ positions: 'in-cache' }, 'positions = absolute, and this run has in-cache'],
+    [{ kvDtype: INT4 }, 'kvDtype = float32, and this run has int4, affine, groups of 8'],
     [{ kernel: 'flash' }, 'kernel = reference, and this run has flash'],
   ])('is refused for a run with %j', async (options, message) => {
     const path = await saved(loadModel(fixture(NAME)));

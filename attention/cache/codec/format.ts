@@ -63,11 +63,13 @@ export interface IntegerFormat extends Named {
   readonly scaleDtype: 'float16' | 'float32';
 }
 
-/** What each dtype can be told; what is left out is the first of a list, or the number. */
-const CHOICES = {
-  fp8: { scale: ['one', 'tensor', 'head'] },
-  integer: { zero: ['symmetric', 'affine'], keys: ['token', 'channel'], scaleDtype: ['float16', 'float32'] },
-} as const;
+/** The names that members can have; the first of each stands for one that is left out. */
+export const KV_CHOICES = {
+  scale: ['one', 'tensor', 'head'],
+  zero: ['symmetric', 'affine'],
+  keys: ['token', 'channel'],
+  scaleDtype: ['float16', 'float32'],
+} as const satisfies Partial<Record<keyof KvConfig, readonly string[]>>;
 
 const DEFAULT_GROUP = 32;
 /** Of KIVI (Liu et al. 2024, section 4.1), for keys by channel. By token nothing need wait. */
@@ -109,7 +111,7 @@ export function kvFormat(asked: KvDtype | KvConfig): KvFormat {
 }
 
 function fp8Format(dtype: Fp8Format['dtype'], { scale = 'one', amax = undefined }: KvConfig): Fp8Format {
-  expectChoice(CHOICES.fp8.scale, 'scale', scale);
+  expectChoice('scale', scale);
   if ((scale === 'one') !== (amax === undefined)) {
     throw new UsageError(
       scale === 'one'
@@ -123,9 +125,9 @@ function fp8Format(dtype: Fp8Format['dtype'], { scale = 'one', amax = undefined 
 
 function integerFormat(dtype: IntegerFormat['dtype'], config: KvConfig): IntegerFormat {
   const { zero = 'symmetric', keys = 'token', group = DEFAULT_GROUP, scaleDtype = 'float16' } = config;
-  expectChoice(CHOICES.integer.zero, 'zero', zero);
-  expectChoice(CHOICES.integer.keys, 'keys', keys);
-  expectChoice(CHOICES.integer.scaleDtype, 'scaleDtype', scaleDtype);
+  expectChoice('zero', zero);
+  expectChoice('keys', keys);
+  expectChoice('scaleDtype', scaleDtype);
   expectSize('group (--kv-group)', group);
   const residual = config.residual ?? (keys === 'channel' ? Math.ceil(DEFAULT_RESIDUAL / group) * group : 0);
   if (residual !== 0) expectSize('residual (--kv-residual)', residual);
@@ -147,7 +149,8 @@ function integerFormat(dtype: IntegerFormat['dtype'], config: KvConfig): Integer
   return { kind: 'integer', name: parts.join(', '), dtype, zero, keys, group, residual, scaleDtype, alignment };
 }
 
-function expectChoice(choices: readonly string[], member: string, value: string): void {
+function expectChoice(member: keyof typeof KV_CHOICES, value: string): void {
+  const choices: readonly string[] = KV_CHOICES[member];
   if (choices.includes(value)) return;
   throw new UsageError(`kvDtype: ${member}: expected one of ${choices.join(', ')}, got ${JSON.stringify(value)}.`);
 }

@@ -7,6 +7,7 @@ import { convertCommand } from './convert.js';
 import { generateCommand } from './generate.js';
 import { goldenCommand } from './golden.js';
 import { inspectCommand } from './inspect.js';
+import { qualityCommand } from './quality.js';
 
 /** Exit codes: 0 done, 1 failed, 2 wrong usage, 130 interrupted. */
 async function main(): Promise<void> {
@@ -25,7 +26,8 @@ async function main(): Promise<void> {
     .addCommand(inspectCommand())
     .addCommand(goldenCommand())
     .addCommand(convertCommand())
-    .addCommand(calibrateCommand());
+    .addCommand(calibrateCommand())
+    .addCommand(qualityCommand());
   try {
     await program.parseAsync();
   } catch (error) {

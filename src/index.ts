@@ -88,6 +88,14 @@ export { type Divergence, divergenceOf } from './reference/divergence.js';
 export { type Golden, type GoldenOptions, makeGolden, writeGolden } from './reference/golden.js';
 export { type Architecture, type Inspection, inspect } from './reference/inspect.js';
 export { nameOfRule, type Relation, type RunChoice, relationOf } from './reference/lattice.js';
+export {
+  type LossyChoice,
+  lossyForms,
+  lossyRules,
+  measureQuality,
+  type Quality,
+  type QualityOptions,
+} from './reference/quality.js';
 export { AXES, type Axis } from './tensor/axes.js';
 export type { Matrix } from './tensor/matrix.js';
 export { expectShape, type Floats, flat, type Precision, type Tensor, tensor } from './tensor/tensor.js';

@@ -142,7 +142,7 @@ export class LayerRows {
   }
 }
 
-/** Copies what `count` slots have in an array, where both begin with a run of those that share it. */
+/** Copies what `count` slots have in an array: whole runs of those that share it. */
 function copySlots(
   { slots, length }: StoredPart,
   source: Stored,
@@ -151,12 +151,11 @@ function copySlots(
   to: number,
   count: number,
 ): void {
-  if (from % slots !== 0 || to % slots !== 0) {
+  if ([from, to, count].some((slot) => slot % slots !== 0)) {
     throw new ShapeError(
-      `Channels share a scale in runs of ${slots} rows; slots ${from} to ${to} do not begin with one.`,
+      `Channels share a scale in runs of ${slots} rows; ${count} from ${from} to ${to} are no runs.`,
     );
   }
   const first = (from / slots) * length;
-  const end = first + Math.ceil(count / slots) * length;
-  target.set(source.subarray(first, end), (to / slots) * length);
+  target.set(source.subarray(first, first + (count / slots) * length), (to / slots) * length);
 }

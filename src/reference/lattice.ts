@@ -1,7 +1,8 @@
 /**
- * The equivalence lattice: for every two ways to run a model in one precision and KV dtype, whether their logits are the same bits, the same sums in another order, or
+ * The equivalence lattice: for every two ways to run a model in one precision, whether their logits are the same bits, the same sums in another order, or
  * another computation. It is a declaration; the conformance suite and `npm run report:lattice` hold runs against it.
  */
+import { type KvConfig, type KvDtype, type KvFormat, kvFormat } from '../../attention/cache/codec/format.js';
 import type { CacheName } from '../../attention/cache/index.js';
 import type { KernelName } from '../../attention/kernel/index.js';
 import { type PositionPolicy, shiftOf } from '../../attention/slots.js';
@@ -9,6 +10,7 @@ import type { StrategyName } from '../../attention/strategy/index.js';
 import { type VisibilityConfig, visibilityOf } from '../../attention/visibility/index.js';
 import type { Visibility } from '../../attention/visibility/visibility.js';
 import type { ModelConfig } from '../model/config.js';
+import type { Precision } from '../tensor/tensor.js';
 
 /** One choice along each axis. */
 export interface RunChoice {
@@ -16,6 +18,7 @@ export interface RunChoice {
   readonly visibility: VisibilityConfig | 'auto';
   readonly positions: PositionPolicy;
   readonly cache: CacheName;
+  readonly kvDtype: KvDtype | KvConfig | 'auto';
   readonly kernel: KernelName;
 }
 
@@ -58,8 +61,33 @@ const FORMS = {
   cache: Record<CacheName, string>;
 };
 
-/** How the logits of two choices compare, for a sequence of this many tokens. */
-export function relationOf(a: RunChoice, b: RunChoice, config: ModelConfig, length: number): Relation {
+/**
+ * How the logits of two choices compare, for a sequence of this many tokens.
+ *
+ * A cache that rounds what it stores is another function than one that does not, and a function of what is stored: of the latent or of heads, of keys
+ * before or after rope. And where two runs differ by roundings alone, one of those can turn a stored code, so that no bound holds.
+ */
+export function relationOf(
+  a: RunChoice,
+  b: RunChoice,
+  config: ModelConfig,
+  length: number,
+  precision: Precision = 'float32',
+): Relation {
+  const [form, other] = [roundingForm(a, precision), roundingForm(b, precision)];
+  if (form !== other || (form !== null && a.positions !== b.positions)) return LOSSY;
+  const relation = unroundedRelation(a, b, config, length);
+  return form !== null && relation.kind === 'reordered' ? LOSSY : relation;
+}
+
+/** The form in which a cache stores rows, by all that tells it from others; null if every row is read as it was computed. */
+function roundingForm({ kvDtype }: RunChoice, precision: Precision): string | null {
+  const format: KvFormat = kvFormat(kvDtype === 'auto' ? precision : kvDtype);
+  if (format.kind === 'float' && (format.dtype === precision || format.dtype === 'float64')) return null;
+  return JSON.stringify(format);
+}
+
+function unroundedRelation(a: RunChoice, b: RunChoice, config: ModelConfig, length: number): Relation {
   const auto = config.layers[0]!.attention.kind === 'latent' ? 'mla' : 'gqa';
   const attention = (choice: RunChoice) => FORMS.attention[choice.attention === 'auto' ? auto : choice.attention];
   const routed = config.layers.some(({ feedForward }) => feedForward.kind === 'experts');

@@ -32,6 +32,33 @@ function hashOf(values: Floats): string {
   return createHash('sha256').update(bytesOfArray(words)).digest('hex');
 }
 
+it('rows that share scales come and go by whole runs', () => {
+  const layer = { streams: [{ name: 'keys', heads: 1, dim: 2, key: true }], retention: keepsAll };
+  const dtype = { dtype: 'int4', keys: 'channel', group: 4, residual: 4 } as const;
+  const [plan] = plansOf({ layers: [layer], precision: 'float32', dtype });
+  const [one, other] = [newRows(plan!, 8), newRows(plan!, 8)];
+  const keys = tensor(new Float32Array(16).fill(1), [8, 1, 2]);
+  one.writeInto(4, 4, { keys });
+  for (const [to, count] of [
+    [0, 3],
+    [2, 4],
+    [0, 6],
+  ] as const) {
+    // biome-ignore format: pairs
+    expect(() => one.writeInto(to, count, { keys })).toThrow(`Channels share a scale in runs of 4 rows, and ${count} rows`);
+  }
+  other.copyFrom(one, 4, 0, 4);
+  expect([...flat(other.block(0, Int32Array.of(0, 1)).read('keys'))].map(Math.round)).toEqual([1, 1, 1, 1]);
+  for (const [from, to, count] of [
+    [2, 0, 4],
+    [4, 2, 4],
+    [4, 0, 3],
+  ] as const) {
+    // biome-ignore format: triples
+    expect(() => other.copyFrom(one, from, to, count)).toThrow('Channels share a scale in runs of 4 rows');
+  }
+});
+
 describe.each(CASES)('%s', (name) => {
   const shape = file.tensors.get(`${name}.input`)!.shape as [number, number, number];
   const [tokens, heads, dim] = shape;

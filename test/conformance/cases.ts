@@ -1,4 +1,5 @@
 /** Every strategy x visibility x positions x cache x kernel, for the conformance suite and for `npm run report:lattice`. */
+import { type KvConfig, kvFormat } from '../../attention/cache/codec/format.js';
 import { CACHES, type CacheName } from '../../attention/cache/index.js';
 import { KERNELS, type KernelName } from '../../attention/kernel/index.js';
 import { POSITION_POLICIES, type PositionPolicy } from '../../attention/slots.js';
@@ -31,14 +32,39 @@ export function rules(window: number, length: number): Rule[] {
   return all.flatMap((visibility) => POSITION_POLICIES.map((positions) => ({ visibility, positions })));
 }
 
+/** Every kind of form that rows are kept in. Groups and residuals are small, so that a short text crosses them. */
+export const FORMS = (
+  [
+    { dtype: 'float16' },
+    { dtype: 'bfloat16' },
+    { dtype: 'fp8_e4m3' },
+    { dtype: 'fp8_e5m2', scale: 'tensor' },
+    { dtype: 'fp8_e4m3', scale: 'head' },
+    { dtype: 'int8' },
+    { dtype: 'int8', zero: 'affine', residual: 10 },
+    { dtype: 'int8', keys: 'channel', group: 5, residual: 5, scaleDtype: 'float32' },
+    { dtype: 'int4', group: 7 },
+    { dtype: 'int4', zero: 'affine', scaleDtype: 'float32' },
+    { dtype: 'int4', zero: 'affine', keys: 'channel', group: 4, residual: 12 },
+  ] satisfies KvConfig[]
+).map((config: KvConfig) => ({ config, named: nameOf(config) }));
+
+function nameOf(config: KvConfig): string {
+  const amax = config.scale && config.scale !== 'one' ? [] : undefined;
+  return kvFormat({ ...config, amax }).name;
+}
+
 /** The textbook's choices for a rule: what all others are held against. */
 export function textbook({ visibility, positions }: Rule): RunChoice {
-  return { attention: 'auto', visibility, positions, cache: 'contiguous', kernel: 'reference' };
+  return { attention: 'auto', visibility, positions, cache: 'contiguous', kvDtype: 'auto', kernel: 'reference' };
 }
 
 /** A model with other parts, its weights read once. Pages are small, and prefilled pages are found again. */
 export function withChoice(model: Model, choice: Partial<RunChoice>): Model {
-  const options = { ...DEFAULT_OPTIONS, ...model.options, ...choice, pageSize: 5 };
+  const { kvDtype = 'auto' } = choice;
+  const { alignment } = kvFormat(kvDtype === 'auto' ? 'float32' : kvDtype);
+  const pageSize = alignment === 1 ? 5 : 2 * alignment;
+  const options = { ...DEFAULT_OPTIONS, ...model.options, ...choice, pageSize };
   return assemble(model.config, model.weights, options, model.files);
 }
 

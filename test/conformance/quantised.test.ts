@@ -5,11 +5,10 @@
 import { describe, expect, it } from 'vitest';
 import type { KvCache } from '../../attention/cache/cache.js';
 import { amaxOf } from '../../attention/cache/codec/amax.js';
-import { type KvConfig, kvFormat } from '../../attention/cache/codec/format.js';
+import type { KvConfig } from '../../attention/cache/codec/format.js';
 import { AttentionCounter, attentionLayer } from '../../attention/layer.js';
 import { consecutive } from '../../attention/streams.js';
 import { rotationAt } from '../../src/math/rope.js';
-import { DEFAULT_OPTIONS } from '../../src/model/components.js';
 import { assemble, loadModel, type Model } from '../../src/model/load.js';
 import { nameOfRule, type RunChoice } from '../../src/reference/lattice.js';
 import { type Floats, flat, rowsOf, tensor } from '../../src/tensor/tensor.js';
@@ -17,25 +16,10 @@ import { expectSameBits } from '../support/bits.js';
 import { CHECKPOINTS, fixture } from '../support/fixtures.js';
 import { oracleCache } from '../support/read-back.js';
 import { noise, single } from '../support/streams.js';
-import { CACHE_NAMES, KERNEL_NAMES, refusalOf, rules, STRATEGY_NAMES } from './cases.js';
+import { CACHE_NAMES, FORMS, KERNEL_NAMES, refusalOf, rules, STRATEGY_NAMES, textbook, withChoice } from './cases.js';
 
 const LENGTH = 37;
 const CHUNKS = [1, 4, 13, LENGTH];
-
-/** Small groups and residuals, so that a short text crosses them. */
-const FORMATS: readonly KvConfig[] = [
-  { dtype: 'float16' },
-  { dtype: 'bfloat16' },
-  { dtype: 'fp8_e4m3' },
-  { dtype: 'fp8_e5m2', scale: 'tensor' },
-  { dtype: 'fp8_e4m3', scale: 'head' },
-  { dtype: 'int8' },
-  { dtype: 'int8', zero: 'affine', residual: 10 },
-  { dtype: 'int8', keys: 'channel', group: 5, residual: 5, scaleDtype: 'float32' },
-  { dtype: 'int4', group: 7 },
-  { dtype: 'int4', zero: 'affine', scaleDtype: 'float32' },
-  { dtype: 'int4', zero: 'affine', keys: 'channel', group: 4, residual: 12 },
-];
 
 /** A model of one layer. */
 function firstLayer({ config, weights, files, options }: Model): Model {
@@ -64,27 +48,18 @@ async function outputOf({ config, components }: Model, cache: KvCache, chunk: nu
 
 describe.each(CHECKPOINTS.filter((name) => name.startsWith('tiny-')))('%s', (name) => {
   const model = firstLayer(loadModel(fixture(name)));
-  const chosen = (choice: RunChoice, kvDtype: KvConfig | 'auto', group: number): Model =>
-    assemble(model.config, model.weights, {
-      ...DEFAULT_OPTIONS,
-      ...model.options,
-      ...choice,
-      kvDtype,
-      pageSize: 2 * group,
-    });
-  const plain = { visibility: 'auto', positions: 'absolute', cache: 'contiguous', kernel: 'reference' } as const;
+  const plain = textbook({ visibility: 'auto', positions: 'absolute' });
   const strategies = STRATEGY_NAMES.filter((attention) => refusalOf(model, { ...plain, attention }) === null);
 
   describe.each(strategies)('attention %s', (attention) => {
-    it.each(FORMATS.map((config) => ({ config, named: JSON.stringify(config) })))('$named', async ({ config }) => {
+    it.each(FORMS)('$named', async ({ config }) => {
       let turn = 0;
       for (const rule of rules(16, LENGTH)) {
         const base = { ...plain, ...rule, attention };
         const dtype = config.scale ? { ...config, amax: await measured(base) } : config;
-        const group = kvFormat(dtype).alignment;
         const oracles = new Map<string, Floats>();
         for (const kernel of KERNEL_NAMES) {
-          const own = chosen({ ...base, kernel }, dtype, group);
+          const own = withChoice(model, { ...base, kernel, kvDtype: dtype });
           const cache = oracleCache(own.components.schemas, own.components.format, 'float32');
           oracles.set(kernel, await outputOf(own, cache, LENGTH));
         }
@@ -92,7 +67,7 @@ describe.each(CHECKPOINTS.filter((name) => name.startsWith('tiny-')))('%s', (nam
           const kernel = KERNEL_NAMES[turn % KERNEL_NAMES.length]!;
           const choice = { ...base, cache, kernel };
           if (refusalOf(model, choice) !== null) continue; // the matrix holds what must be refused
-          const own = chosen(choice, dtype, group);
+          const own = withChoice(model, { ...choice, kvDtype: dtype });
           const chunk = cache === 'none' ? 19 : CHUNKS[turn++ % CHUNKS.length]!;
           const found = await outputOf(own, own.components.newCache(), chunk);
           expectSameBits(found, oracles.get(kernel)!, `${nameOfRule(rule)}, ${cache}, ${kernel}, chunks of ${chunk}`);
@@ -102,7 +77,7 @@ describe.each(CHECKPOINTS.filter((name) => name.startsWith('tiny-')))('%s', (nam
 
     /** The largest values that this layer stores, from a run that stores them as they are. */
     async function measured(choice: RunChoice) {
-      const own = chosen(choice, 'auto', 1);
+      const own = withChoice(model, choice);
       const cache = own.components.newCache();
       await outputOf(own, cache, LENGTH);
       return [amaxOf(cache.blocks(0), own.components.schemas[0]!.streams)];

@@ -3,6 +3,7 @@ import { describe, expect, it } from 'vitest';
 import type { KvCache } from '../../attention/cache/cache.js';
 import type { KvConfig } from '../../attention/cache/codec/format.js';
 import { CACHES, type CacheName } from '../../attention/cache/index.js';
+import { expectRoomTogether } from '../../attention/cache/paged.js';
 import type { ResidualCache } from '../../attention/cache/residual.js';
 import { consecutive } from '../../attention/streams.js';
 import { sliding } from '../../attention/visibility/sliding.js';
@@ -134,4 +135,7 @@ it('several sequences need pages for what they hand over alone', () => {
   expect(() => append(cache, [1])).toThrow('3 more pages of 2 tokens are needed');
   expect([cache.next, source.pool!.used]).toEqual([12, 3]);
   expect(source.bytes([cache])).toEqual(cache.bytes());
+  const second = source.newCache();
+  expectRoomTogether([{ cache: second, tokens: 6 }]); // they all stay as they are
+  expect(() => expectRoomTogether([{ cache: second, tokens: 7 }])).toThrow('3 more pages of 2 tokens are needed');
 });

@@ -44,6 +44,15 @@ describe('a ring', () => {
     expect(held(cache)).toEqual([[0, 7]]);
   });
 
+  it('goes back to where a window reaches into the sinks, which are never lost', () => {
+    const cache = ring(sinksAndWindow(4, 3));
+    append(cache, numbers(7));
+    expect([...cache.rollback(6)]).toEqual([6]);
+    expect([...cache.rollback(5)]).toEqual([5]);
+    append(cache, [9]);
+    expect(held(cache)).toEqual([0, 1, 2, 3, 4, 9].map((x, i) => [i, x]));
+  });
+
   it('keeps everything in layers without a window, and is refused where no layer has one', () => {
     const layers = [sliding(2), keepsAll].map((retention) => ({ streams: [keys], retention }));
     const options = { layers, precision: 'float32', dtype: 'float32' } as const;

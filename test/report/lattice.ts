@@ -4,6 +4,7 @@
  */
 import { readFileSync } from 'node:fs';
 import { loadModel, type Model } from '../../src/model/load.js';
+import { calibrate } from '../../src/reference/calibrate.js';
 import { divergenceOf } from '../../src/reference/divergence.js';
 import { nameOfRule, type RunChoice, relationOf } from '../../src/reference/lattice.js';
 import type { Floats } from '../../src/tensor/tensor.js';
@@ -11,6 +12,7 @@ import { loadTokenizer } from '../../src/text/tokenizer.js';
 import {
   CACHE_NAMES,
   distance,
+  FORMS,
   KERNEL_NAMES,
   logitsOf,
   mustBeRefused,
@@ -29,6 +31,9 @@ const RUNS = [...CHECKPOINTS]
   .sort((a, b) => Number(a.startsWith('tiny-')) - Number(b.startsWith('tiny-')))
   .map((name) => (name.startsWith('tiny-') ? { name, length: 60, window: 16 } : { name, length: 80, window: 32 }));
 
+/** Key/value heads of prose, a latent, and windows with learned sinks. */
+const FORMS_OF = ['austen-llama', 'tiny-deepseek-v3-bf16', 'tiny-gpt-oss-bf16'];
+
 const reasons: string[] = [];
 let violations = 0;
 let largest = 0;
@@ -44,11 +49,51 @@ for (const { name, length, window } of RUNS) {
   for (const rule of chosen) for (const cells of await rowsOf(model, ids, rule, refused)) row(cells);
   for (const [attention, cells] of refused) row(['any', attention, ...cells, '']);
 }
+for (const { name, length } of RUNS.filter(({ name }) => FORMS_OF.includes(name))) {
+  const model = loadModel(fixture(name));
+  console.log(`\n${name}, ${length} tokens, rows kept in other forms\n`);
+  row(['KV dtype', 'attention', ...CACHE_NAMES, 'against float32']);
+  row(Array(3 + CACHE_NAMES.length).fill('---'));
+  for (const cells of await formRows(model, idsFor(model, name, length))) row(cells);
+}
 console.log(`\n${reasons.map((reason, i) => `${i + 1}. ${reason}`).join('\n')}`);
 console.log(
   `\nlargest reordering: ${largest.toFixed(0)} unit roundoffs of the largest logit (declared: at most 512 for each choice)`,
 );
 if (violations > 0) throw new Error(`${violations} runs are not what the lattice declares`);
+
+/** For each form, the strategies that fare alike: each cache against the contiguous one, and that against float32. */
+async function formRows(model: Model, ids: readonly number[]): Promise<string[][]> {
+  const plain = textbook({ visibility: 'auto', positions: 'absolute' });
+  const exact = await logitsOf(withChoice(model, plain), ids, ids.length);
+  const rows = new Map<string, string[]>();
+  for (const { config, named } of FORMS) {
+    for (const attention of STRATEGY_NAMES.filter((name) => !refusalOf(model, { ...plain, attention: name }))) {
+      const own = withChoice(model, { ...plain, attention });
+      const amax = config.scale && (await calibrate(own, ids));
+      const choice: RunChoice = { ...plain, attention, kvDtype: { ...config, amax } };
+      const whole = await logitsOf(withChoice(model, choice), ids, ids.length);
+      const { meanKl, top1 } = divergenceOf(whole, exact, model.config.vocabulary);
+      const cells = [named, ...(await cachesOf(model, choice, ids, whole)), effectText(meanKl, top1)].join('|');
+      rows.set(cells, [...(rows.get(cells) ?? []), attention]);
+    }
+  }
+  return [...rows].map(([cells, names]) => [cells.split('|')[0]!, names.join(', '), ...cells.split('|').slice(1)]);
+}
+
+async function cachesOf(model: Model, choice: RunChoice, ids: readonly number[], whole: Floats): Promise<string[]> {
+  const cells: string[] = [];
+  for (const [i, cache] of CACHE_NAMES.entries()) {
+    const own = { ...choice, cache };
+    const refusal = refusalOf(model, own);
+    if (refusal !== null) cells.push(numbered(refusal));
+    else {
+      const found = await logitsOf(withChoice(model, own), ids, cache === 'none' ? ids.length : [7, 16, 33][i % 3]!);
+      cells.push(firstDifference(found, whole) < 0 ? '=' : fail());
+    }
+  }
+  return cells;
+}
 
 /** Held-out prose for the trained one, any tokens for the others. */
 function idsFor(model: Model, name: string, length: number): number[] {
@@ -99,7 +144,7 @@ async function cellsOf(
   for (const [i, cache] of CACHE_NAMES.entries()) {
     const both: string[] = [];
     for (const kernel of KERNEL_NAMES) {
-      const choice: RunChoice = { attention, ...rule, cache, kernel };
+      const choice: RunChoice = { ...textbook(rule), attention, cache, kernel };
       const refusal = refusalOf(model, choice);
       if ((refusal !== null) !== mustBeRefused(model.config, choice)) violations++;
       const chunk = cache === 'none' ? ids.length : [7, 16, 33][i % 3]!;
@@ -139,7 +184,11 @@ function effectOf(model: Model, rule: Rule, found: Floats, own: Floats, length: 
   if (relation.kind === 'exact') return firstDifference(found, own) < 0 ? '=' : fail();
   if (relation.kind === 'reordered') return apart <= relation.bound ? `≈${apart.toFixed(0)}` : fail();
   const { meanKl, top1 } = divergenceOf(found, own, model.config.vocabulary);
-  return `lossy: KL ${meanKl.toPrecision(1)}, top-1 ${(100 * top1).toFixed(0)} %`;
+  return `lossy: ${effectText(meanKl, top1)}`;
+}
+
+function effectText(meanKl: number, top1: number): string {
+  return `KL ${meanKl.toPrecision(1)}, top-1 ${(100 * top1).toFixed(0)} %`;
 }
 
 function fail(): string {

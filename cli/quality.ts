@@ -1,0 +1,78 @@
+import type { Command } from 'commander';
+import type { KvAmax } from '../attention/cache/codec/format.js';
+import { UsageError } from '../src/errors.js';
+import type { Model } from '../src/model/load.js';
+import { calibrate, expectScalesOf, readScales } from '../src/reference/calibrate.js';
+import { lossyForms, lossyRules, measureQuality, type Quality } from '../src/reference/quality.js';
+import { encodePrompt, newCommand, pause, readTextFile, wholeNumber } from './options.js';
+import { type AttentionFlags, attentionOptions, loadPlain } from './run-options.js';
+
+interface Flags extends AttentionFlags {
+  readonly text: string;
+  readonly tokens?: number;
+  readonly segment?: number;
+  readonly lossyWindow?: number;
+  readonly kvScales?: string;
+  readonly json?: true;
+}
+
+export function qualityCommand(): Command {
+  const command = newCommand('quality')
+    .description(
+      'measure what each lossy choice costs on a text: perplexity, KL divergence from the exact run, agreement of the likeliest token',
+    )
+    .argument('<model>', 'checkpoint folder in Hugging Face form')
+    .requiredOption('--text <file>', 'the text')
+    .option('--tokens <n>', 'read this many tokens of it (default: all)', wholeNumber(2))
+    .option('--segment <tokens>', "feed it in segments of this many (default: the model's context)", wholeNumber(2))
+    .option('--lossy-window <tokens>', 'of the rules with a window (default: a quarter of a segment)', wholeNumber(2))
+    .option(
+      '--kv-scales <file>',
+      'static scales of fp8 (default: measured on the text itself, the best that they can be)',
+    )
+    .option('--json', 'print one JSON object');
+  return attentionOptions(command).action(run);
+}
+
+async function run(folder: string, flags: Flags): Promise<void> {
+  const { model, tokenizer } = loadPlain(folder, flags);
+  const ids = encodePrompt(readTextFile(flags.text), tokenizer, folder).slice(0, flags.tokens);
+  const segment = flags.segment ?? model.config.context;
+  if (segment > model.config.context) {
+    throw new UsageError(`--segment: the model's context is ${model.config.context} tokens, got ${segment}.`);
+  }
+  const ruled = flags.visibility !== 'auto' || flags.positions !== 'absolute';
+  const window = flags.lossyWindow ?? Math.max(Math.floor(segment / 4), 2);
+  const progress = (done: number, of: number) => {
+    if (process.stderr.isTTY) process.stderr.write(`\r${done} of ${of} tokens${done === of ? '\n' : ''}`);
+  };
+  const options = { segment, progress, pause };
+  const choices = lossyForms(await amaxFor(model, ids, flags.kvScales), segment);
+  const found = await measureQuality(model, ids, [...choices, ...(ruled ? [] : lossyRules(window))], options);
+  if (flags.json)
+    process.stdout.write(`${JSON.stringify({ model: folder, tokens: ids.length, segment, choices: found })}\n`);
+  else process.stdout.write(text(folder, ids.length, segment, found));
+}
+
+async function amaxFor(model: Model, ids: readonly number[], file: string | undefined): Promise<KvAmax> {
+  if (file === undefined) return calibrate(model, ids, pause);
+  const scales = readScales(file);
+  expectScalesOf(model, scales, file);
+  return scales.amax;
+}
+
+function text(folder: string, tokens: number, segment: number, found: readonly Quality[]): string {
+  const [exact] = found as [Quality];
+  const rows = found.map(({ name, kvBytesPerToken, perplexity, meanKl, maxKl, top1 }) => [
+    name,
+    kvBytesPerToken.toLocaleString('en-US'),
+    (kvBytesPerToken / exact.kvBytesPerToken).toFixed(3),
+    perplexity.toFixed(3),
+    meanKl.toExponential(1),
+    maxKl.toExponential(1),
+    `${(100 * top1).toFixed(1)} %`,
+  ]);
+  const head = ['stored or seen as', 'bytes a token', 'of exact', 'perplexity', 'mean KL', 'max KL', 'same top-1'];
+  const lines = [head, head.map(() => '---'), ...rows].map((cells) => `| ${cells.join(' | ')} |`);
+  return `${folder}: ${tokens} tokens in segments of ${segment}\n\n${lines.join('\n')}\n`;
+}

@@ -1,0 +1,125 @@
+/** Caches in fewer bytes on the command line: forms, calibrated scales, and what they cost. */
+import { readFileSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { expect, it } from 'vitest';
+import { editJson } from '../support/checkpoint.js';
+import { output, touchstone } from '../support/cli.js';
+import { fixture, temporaryFolder } from '../support/fixtures.js';
+
+const MODEL = fixture('austen-sinks');
+
+/** A text of some tokens. */
+function textFile(): string {
+  const path = join(temporaryFolder(), 'text.txt');
+  writeFileSync(path, readFileSync(fixture('austen-held-out.txt'), 'utf8').slice(0, 900));
+  return path;
+}
+
+it('a run says in which form it kept its rows, and golden files record it', () => {
+  const kivi = [
+    '--kv-dtype',
+    'int4',
+    '--kv-zero',
+    'affine',
+    '--kv-keys',
+    'channel',
+    '--kv-group',
+    '8',
+    '--kv-residual',
+    '16',
+  ];
+  const out = join(temporaryFolder(), 'golden.safetensors');
+  output(['golden', MODEL, '--ids', '1,2,3,4,5,6,7,8,9', '--steps', '20', ...kivi, '--out', out]);
+  expect(readFileSync(out, 'latin1')).toContain('int4, affine, keys by channel, groups of 8, residual 16');
+  const args = ['generate', '--model', MODEL, '--ids', '1,2,3,4,5,6,7,8,9', '-n', '30', '--json'];
+  const bytes = [[], ['--kv-dtype', 'int4'], kivi].map((flags) => {
+    return (JSON.parse(output([...args, ...flags])) as { stats: { kv_bytes_used: number } }).stats.kv_bytes_used;
+  });
+  // 4 layers, 38 tokens, 4 heads of 32, keys and values
+  expect(bytes[0]).toBe(4 * 38 * 256 * 4);
+  expect(bytes[1]).toBe(4 * 38 * (128 + 8 * 2));
+  expect(bytes[2]).toBe(4 * (32 * (64 + 64 + 4 * 4 * 2 * 2) + (32 / 8) * 128 * 2 * 2 + 6 * 256 * 4));
+});
+
+it('calibrate writes scales that fp8 runs take, and that other runs refuse', () => {
+  const [text, out] = [textFile(), join(temporaryFolder(), 'scales.json')];
+  expect(output(['calibrate', MODEL, '--text', text, '--out', out])).toMatch(
+    /the largest values of 4 layers on \d+ tokens/,
+  );
+  const { amax } = JSON.parse(readFileSync(out, 'utf8')) as { amax: { keys: number[]; values: number[] }[] };
+  expect(amax.map(({ keys, values }) => [keys.length, values.length])).toEqual(Array(4).fill([4, 4]));
+  const args = ['generate', '--model', MODEL, 'It was a', '-n', '8', '--no-stream', '--kv-dtype', 'fp8_e4m3'];
+  const texts = ['tensor', 'head'].map((scale) => output([...args, '--kv-scale', scale, '--kv-scales', out]));
+  expect(texts[0]).toMatch(/\w/);
+  const scaled = ['--kv-scale', 'head', '--kv-scales', out];
+  const other = touchstone(['generate', 'It was', '-n', '2', '--kv-dtype', 'fp8_e4m3', ...scaled]);
+  expect([other.code, other.err]).toEqual([2, expect.stringContaining("each of 2 heads of 'keys' in layer 0")]);
+  const slots = touchstone([...args, ...scaled, '--positions', 'in-cache']);
+  expect([slots.code, slots.err]).toEqual([
+    1,
+    expect.stringContaining('positions = absolute, and this run has in-cache'),
+  ]);
+  editJson(out, (file) => ({ ...file, sha256: { 'config.json': 'x' } }));
+  const changed = touchstone([...args, ...scaled]);
+  expect([changed.code, changed.err]).toEqual([
+    1,
+    expect.stringContaining('measured with another config.json; calibrate again'),
+  ]);
+  editJson(out, (file) => ({ ...file, format: 'other' }));
+  expect(touchstone([...args, ...scaled]).err).toContain('the key format = "other" is not valid');
+});
+
+it.each<[string[], number, string]>([
+  [['calibrate', MODEL, '--text', '/nowhere', '--out', 'x'], 1, '/nowhere: cannot be read (ENOENT)'],
+  [
+    ['calibrate', MODEL, '--text', fixture('austen-held-out.txt'), '--out', join(MODEL, 'config.json')],
+    2,
+    'is a file that is read here',
+  ],
+  [
+    ['calibrate', fixture('tiny-mistral-f16'), '--text', fixture('austen-held-out.txt'), '--out', 'x'],
+    1,
+    'there is no tokenizer.json',
+  ],
+  [['quality', MODEL], 2, "required option '--text <file>' not specified"],
+  [
+    ['quality', MODEL, '--text', fixture('austen-held-out.txt'), '--segment', '129'],
+    2,
+    "--segment: the model's context is 128 tokens, got 129",
+  ],
+  [
+    ['quality', MODEL, '--text', fixture('austen-held-out.txt'), '--tokens', '1'],
+    2,
+    'Expected a whole number of at least 2',
+  ],
+])('%j ends with code %i and one sentence', (args, code, message) => {
+  const found = touchstone(args);
+  expect(found.err).toContain(message);
+  expect(found.err).not.toContain('    at ');
+  expect(found.code).toBe(code);
+});
+
+it('quality puts every lossy choice beside the exact run', () => {
+  const args = ['quality', MODEL, '--text', textFile(), '--tokens', '150', '--segment', '64'];
+  const { choices } = JSON.parse(output([...args, '--json'])) as { choices: Record<string, number | string>[] };
+  const by = Object.fromEntries(choices.map((choice) => [choice.name, choice])) as Record<
+    string,
+    Record<string, number>
+  >;
+  expect(by.exact).toMatchObject({ meanKl: 0, maxKl: 0, top1: 1 });
+  expect(Object.keys(by).filter((name) => /^(float16|bfloat16|fp8|int)/.test(name)).length).toBe(15);
+  expect(Object.keys(by).slice(-4)).toEqual(['sliding 16', 'chunked 16', 'sinks 4 + 12', 'sinks 4 + 12 in-cache']);
+  for (const { perplexity, meanKl, maxKl, top1 } of choices.slice(1) as Record<string, number>[]) {
+    expect(Number.isFinite(perplexity)).toBe(true);
+    expect(meanKl).toBeGreaterThan(0);
+    expect(maxKl).toBeGreaterThan(meanKl!);
+    expect(top1).toBeGreaterThan(0.5);
+  }
+  const kl = (name: string) => by[name]!.meanKl!;
+  expect(kl('float16')).toBeLessThan(kl('bfloat16'));
+  expect(kl('bfloat16')).toBeLessThan(kl('fp8_e4m3'));
+  expect(kl('int8, symmetric, groups of 32')).toBeLessThan(kl('int4, symmetric, groups of 32'));
+  const lines = output(args).split('\n');
+  expect(lines[0]).toContain('150 tokens in segments of 64');
+  expect(lines.filter((line) => line.startsWith('| '))).toHaveLength(2 + choices.length);
+});

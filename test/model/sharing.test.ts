@@ -3,6 +3,7 @@ import { test } from '@fast-check/vitest';
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import type { KvCache } from '../../attention/cache/cache.js';
+import { type KvConfig, type KvDtype, kvFormat } from '../../attention/cache/codec/format.js';
 import { HashIndex } from '../../attention/cache/hash-index.js';
 import { PagePool } from '../../attention/cache/page-pool.js';
 import { PagedCache } from '../../attention/cache/paged.js';
@@ -15,10 +16,17 @@ import { expectSameBits } from '../support/bits.js';
 import { fixture } from '../support/fixtures.js';
 
 const NAMES = ['tiny-llama-rope3-f16', 'tiny-deepseek-v3-bf16', 'tiny-gpt-oss-bf16'];
+const FORMS: readonly (KvDtype | KvConfig)[] = [
+  'float32',
+  'bfloat16',
+  'int4',
+  { dtype: 'int8', zero: 'affine', residual: 6 },
+  { dtype: 'int4', zero: 'affine', keys: 'channel', group: 4, residual: 8 },
+];
 const ids = (most: number) => fc.array(fc.nat(255), { minLength: 1, maxLength: most });
 
 async function plain(model: Model, tokens: readonly number[]): Promise<Floats> {
-  const { components } = changed(model, {});
+  const { components } = changed(model, { kvDtype: model.options.kvDtype });
   return flat(await forward(model, [{ ids: tokens, cache: components.newCache() }], { logits: 'all' }));
 }
 
@@ -40,33 +48,42 @@ describe.each(NAMES)('%s', (name) => {
   test.prop(
     [
       fc.constantFrom('paged', 'prefix', 'radix'),
+      fc.constantFrom(...FORMS),
       fc.integer({ min: 1, max: 64 }),
       ids(40),
       ids(12),
       ids(12),
       fc.integer({ min: 1, max: 20 }),
     ],
-    { numRuns: 25 },
+    { numRuns: 40 },
   )(
     'gives one sequence, one that begins alike, and a fork of it their own bits',
-    async (cache, pageSize, common, a, b, chunk) => {
-      const model = changed(loaded, { cache, pageSize });
+    async (cache, kvDtype, size, common, a, b, chunk) => {
+      const { alignment, residual } = kvFormat(kvDtype);
+      const pageSize = size * alignment;
+      const whole = (tokens: number) => {
+        const pages = Math.floor(tokens / pageSize) * pageSize;
+        return residual === 0 ? pages : Math.floor(pages / residual) * residual;
+      };
+      const model = changed(loaded, { cache, pageSize, kvDtype });
       const { newCache, caches } = model.components;
       const first = newCache();
       await expectPlain(model, [...common, ...a], first, chunk);
       const second = newCache();
       const known = second.adopt([...common, ...b].slice(0, -1));
-      const whole = Math.floor((common.length + Math.min(b.length - 1, a.length)) / pageSize) * pageSize;
       if (cache === 'paged') expect(known).toBe(0);
-      else expect(known).toBeLessThanOrEqual(whole);
-      if (cache !== 'paged')
-        expect(known).toBeGreaterThanOrEqual(Math.floor((common.length - 1) / pageSize) * pageSize);
+      else {
+        expect(known).toBeLessThanOrEqual(whole(common.length + Math.min(b.length - 1, a.length)));
+        // the last block of a sequence is handed over a token late
+        expect(known).toBeGreaterThanOrEqual(whole(common.length - 1));
+      }
       await expectPlain(model, [...common, ...b], second, chunk);
       const third = second.fork();
       await expectPlain(model, [...common, ...b, ...a], second, chunk);
       await expectPlain(model, [...common, ...b, 3, 2, 1], third, chunk);
-      second.rollback(common.length);
-      await expectPlain(model, [...common, 9, 9], second, chunk);
+      const back = residual === 0 ? common.length : Math.floor(common.length / residual) * residual;
+      second.rollback(back);
+      await expectPlain(model, [...common.slice(0, back), 9, 9], second, chunk);
       for (const one of [first, second, third]) one.release();
       while (caches.index?.evict());
       expect(caches.pool!.used).toBe(0);

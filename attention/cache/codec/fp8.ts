@@ -14,21 +14,21 @@ const f = Math.fround;
 
 export function fp8Codec(format: Fp8Format, layer: number, stream: StreamSchema): RowCodec {
   const dtype: Float8Dtype = format.dtype === 'fp8_e4m3' ? 'F8_E4M3' : 'F8_E5M2';
-  const scale_G = scalesOf(format, layer, stream);
   const { heads, dim } = stream;
   const size = heads * dim;
   const table = float8s(dtype);
-  const scaleAt = (i: number) => scale_G[Math.floor((i % size) / dim)]!;
+  const scale_G = scalesOf(format, layer, stream);
+  const scales = Float32Array.from({ length: size }, (_, i) => scale_G[Math.floor(i / dim)]!);
   return {
     parts: [storedPart('values', dtype, 1, [heads, dim])],
     encode(rows, from, count, [values], to) {
       for (let i = 0; i < count * size; i++) {
-        values![to * size + i] = roundTo8(dtype, f(f(rows[from * size + i]!) / scaleAt(i)));
+        values![to * size + i] = roundTo8(dtype, f(f(rows[from * size + i]!) / scales[i % size]!));
       }
     },
     decode([values], from, count, precision) {
       const found = floats(precision, count * size);
-      for (let i = 0; i < found.length; i++) found[i] = f(table[values![from * size + i]!]! * scaleAt(i));
+      for (let i = 0; i < found.length; i++) found[i] = f(table[values![from * size + i]!]! * scales[i % size]!);
       return found;
     },
   };

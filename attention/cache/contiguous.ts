@@ -3,11 +3,13 @@ import { type CacheBlock, consecutive, type StreamRows } from '../streams.js';
 import type { LayerContents } from './cache.js';
 import { bytesOf } from './codec/layout.js';
 import { expectAllRows } from './contents.js';
+import { type Growth, grown } from './growth.js';
 import { type LayerPlan, newRows } from './layer-plan.js';
 import type { LayerStore } from './layered.js';
 import type { LayerRows } from './rows.js';
 
-const FIRST_CAPACITY = 64;
+/** Of arrays that are not preallocated. */
+export const CONTIGUOUS_GROWTH: Growth = { first: 64, most: Number.POSITIVE_INFINITY };
 
 /** All rows in one array a stream, in order of position, so one block. */
 export class ContiguousStore implements LayerStore {
@@ -28,7 +30,7 @@ export class ContiguousStore implements LayerStore {
     const needed = this.length + count;
     if (needed > this.rows.capacity) {
       if (this.preallocated !== null) expectPreallocated(this.preallocated, needed);
-      this.rows.resize(Math.max(needed, 2 * this.rows.capacity, FIRST_CAPACITY), this.length);
+      this.rows.resize(grown(this.rows.capacity, needed, CONTIGUOUS_GROWTH), this.length);
     }
     this.begun = count;
   }

@@ -10,7 +10,7 @@ import { PagePool } from './page-pool.js';
 import { bytesOfPages, PagedCache } from './paged.js';
 import type { PrefixIndex } from './prefix-index.js';
 import { RadixIndex } from './radix-index.js';
-import { ResidualCache } from './residual.js';
+import { ResidualCache, wholeBlocks } from './residual.js';
 import { RingStore } from './ring.js';
 
 /** Sizes that a user may choose. */
@@ -90,7 +90,7 @@ function sumOf(each: readonly ReturnType<KvCache['bytes']>[]): ReturnType<KvCach
 function contiguous(options: CacheOptions, tokens: number | null): CacheSource {
   const { residual } = kvFormat(options.dtype);
   const plans = plansOf(options);
-  const whole = tokens !== null && residual > 0 ? tokens - (tokens % residual) : tokens;
+  const whole = tokens !== null && residual > 0 ? wholeBlocks(tokens, residual) : tokens;
   const source = alone(
     () => new LayeredCache(plans.map((plan) => new ContiguousStore(plan, whole))),
     tokens ?? Number.POSITIVE_INFINITY,

@@ -16,6 +16,11 @@ import { type LayerPlan, newRows } from './layer-plan.js';
 import type { LayerRows } from './rows.js';
 import { TokenLog } from './token-log.js';
 
+/** Of `length` tokens, those in whole blocks of the residual: floor(l / R) R. */
+export function wholeBlocks(length: number, residual: number): number {
+  return Math.floor(length / residual) * residual;
+}
+
 export interface ResidualPlan {
   /** R */
   readonly residual: number;
@@ -64,7 +69,7 @@ export class ResidualCache implements KvCache {
   }
 
   private blocksBefore(length: number): number {
-    return Math.floor(length / this.plan.residual) * this.plan.residual;
+    return wholeBlocks(length, this.plan.residual);
   }
 
   begin(positions: Int32Array, ids: readonly number[]): void {

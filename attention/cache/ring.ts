@@ -74,7 +74,8 @@ export class RingStore implements LayerStore {
   /** A pass larger than the window leaves no memory behind. */
   private endPass(): void {
     this.begun = 0;
-    if (this.fresh.capacity > this.size.span) this.fresh.resize(0, 0);
+    const kept = freshAfter(this.fresh.capacity, this.size);
+    if (kept < this.fresh.capacity) this.fresh.resize(kept, 0);
   }
 
   expectRollback(position: number): void {
@@ -167,6 +168,11 @@ export class RingStore implements LayerStore {
       { slot: 0, from: this.oldest + first, count: count - first },
     ];
   }
+}
+
+/** Slots that are kept for the rows of the next pass, after one that had this many. */
+export function freshAfter(slots: number, { span }: { readonly span: number }): number {
+  return slots > span ? 0 : slots;
 }
 
 /** Slots of the sinks and of the ring: what the rule needs, in whole runs of rows that share scales. */

@@ -3,6 +3,7 @@ import { expectShape, flat, type Precision, type Tensor, tensor } from '../../sr
 import type { CacheBlock, StreamRows } from '../streams.js';
 import { arrayFor, arrayOver, type Stored, type StoredDtype, type StoredPart } from './codec/codec.js';
 import { bytesOf, type RowLayout } from './codec/layout.js';
+import { type Growth, grown } from './growth.js';
 import type { LayerPlan } from './layer-plan.js';
 
 /** Storage for rows of one layer: slots 0, 1, ... of each stream, in the arrays of its codec. */
@@ -35,7 +36,7 @@ export class LayerRows {
 
   /** Doubles until it holds `needed` slots, up to `most`. */
   growTo(needed: number, most: number, keep = this.capacity): void {
-    if (needed > this.capacity) this.resize(Math.min(Math.max(needed, 2 * this.capacity, 16), most), keep);
+    if (needed > this.capacity) this.resize(grown(this.capacity, needed, boundedGrowth(most)), keep);
   }
 
   private allocate(capacity: number): Stored[][] {
@@ -140,6 +141,11 @@ export class LayerRows {
       for (const [p, part] of codec.parts.entries()) act(part, this.arrays[s]!, s, p);
     }
   }
+}
+
+/** Of arrays that need never hold more than this many rows, in runs of `run`. */
+export function boundedGrowth(most: number, run: number): Growth {
+  return { first: 16, most, run };
 }
 
 /** Copies what `count` slots have in an array: whole runs of those that share it. */

@@ -19,7 +19,7 @@ export function expectGrouped(
 }
 
 /** What is stored for a token: a key and a value for each of these heads. */
-export function headStreams(heads: number, { headDim }: GroupedConfig): RotatedStream[] {
+export function headStreams(heads: number, { headDim }: Pick<GroupedConfig, 'headDim'>): RotatedStream[] {
   return [
     { name: 'keys', heads, dim: headDim, key: true, ropeFrom: 0 },
     { name: 'values', heads, dim: headDim, key: false, ropeFrom: null },

@@ -20,7 +20,7 @@ export function expectLatent(
 }
 
 /** What the absorbed form stores for a token. */
-export function latentStreams({ latentRank, ropeDim }: LatentConfig): RotatedStream[] {
+export function latentStreams({ latentRank, ropeDim }: Pick<LatentConfig, 'latentRank' | 'ropeDim'>): RotatedStream[] {
   return [
     { name: 'latent', heads: 1, dim: latentRank, key: true, ropeFrom: null },
     { name: 'rope-key', heads: 1, dim: ropeDim, key: true, ropeFrom: 0 },
@@ -28,7 +28,12 @@ export function latentStreams({ latentRank, ropeDim }: LatentConfig): RotatedStr
 }
 
 /** What the naive form stores for a token. */
-export function expandedStreams({ queryHeads, nopeDim, ropeDim, valueDim }: LatentConfig): RotatedStream[] {
+export function expandedStreams({
+  queryHeads,
+  nopeDim,
+  ropeDim,
+  valueDim,
+}: Pick<LatentConfig, 'queryHeads' | 'nopeDim' | 'ropeDim' | 'valueDim'>): RotatedStream[] {
   return [
     { name: 'keys', heads: queryHeads, dim: nopeDim + ropeDim, key: true, ropeFrom: nopeDim },
     { name: 'values', heads: queryHeads, dim: valueDim, key: false, ropeFrom: null },

@@ -7,6 +7,7 @@ import { convertCommand } from './convert.js';
 import { generateCommand } from './generate.js';
 import { goldenCommand } from './golden.js';
 import { inspectCommand } from './inspect.js';
+import { memoryCommand } from './memory.js';
 import { qualityCommand } from './quality.js';
 
 /** Exit codes: 0 done, 1 failed, 2 wrong usage, 130 interrupted. */
@@ -27,7 +28,8 @@ async function main(): Promise<void> {
     .addCommand(goldenCommand())
     .addCommand(convertCommand())
     .addCommand(calibrateCommand())
-    .addCommand(qualityCommand());
+    .addCommand(qualityCommand())
+    .addCommand(memoryCommand());
   try {
     await program.parseAsync();
   } catch (error) {

@@ -19,6 +19,7 @@ export { CACHE_SIZES, CACHES, type CacheName, type CacheSizes, type CacheSource 
 export { LayeredCache, type LayerStore } from '../attention/cache/layered.js';
 export { type Page, PagePool } from '../attention/cache/page-pool.js';
 export { PagedCache } from '../attention/cache/paged.js';
+export { type CacheBytes, type Fed, idealBytes, plannedBytes } from '../attention/cache/plan.js';
 export type { PrefixIndex } from '../attention/cache/prefix-index.js';
 export { RadixIndex } from '../attention/cache/radix-index.js';
 export { flashOf } from '../attention/kernel/flash.js';
@@ -88,6 +89,17 @@ export { type Divergence, divergenceOf } from './reference/divergence.js';
 export { type Golden, type GoldenOptions, makeGolden, writeGolden } from './reference/golden.js';
 export { type Architecture, type Inspection, inspect } from './reference/inspect.js';
 export { nameOfRule, type Relation, type RunChoice, relationOf } from './reference/lattice.js';
+export {
+  MEMORY_FORMATS,
+  type MemoryAsked,
+  type MemoryFigures,
+  type MemoryOptions,
+  type MemoryReport,
+  type MemoryRow,
+  memoryReport,
+} from './reference/memory.js';
+export { type AttentionShape, type LayerShape, type MemoryShape, shapeOfFolder } from './reference/memory-shape.js';
+export { PRESETS, type Preset, presetOf } from './reference/presets.js';
 export {
   type LossyChoice,
   lossyForms,

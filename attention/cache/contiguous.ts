@@ -9,7 +9,7 @@ import type { LayerStore } from './layered.js';
 import type { LayerRows } from './rows.js';
 
 /** Of arrays that are not preallocated. */
-export const CONTIGUOUS_GROWTH: Growth = { first: 64, most: Number.POSITIVE_INFINITY };
+export const CONTIGUOUS_GROWTH: Growth = { first: 64, most: Number.POSITIVE_INFINITY, run: 1 };
 
 /** All rows in one array a stream, in order of position, so one block. */
 export class ContiguousStore implements LayerStore {

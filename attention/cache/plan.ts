@@ -50,7 +50,7 @@ export function plannedLayers(cache: CacheName, options: CacheOptions, sizes: Ca
   const stored = plansOf(options).map((plan) => storedBytes(cache, plan, whole, rows));
   if (residual === 0 || cache === 'none') return stored;
   const initial = cache === 'preallocated' ? Math.min(residual, sizes.cacheTokens) : 0;
-  const slots = grownBy(passes, boundedGrowth(residual), initial);
+  const slots = grownBy(passes, boundedGrowth(residual, 1), initial);
   return plansOf({ ...options, dtype: options.precision }).map(({ layout }, layer) => {
     return sum(stored[layer]!, { used: bytesOf(layout, tokens - rows.total), allocated: bytesOf(layout, slots) });
   });
@@ -112,7 +112,8 @@ function ringBytes(plan: LayerPlan, passes: Passes): CacheBytes {
   const size = ringSize(plan);
   const prompt = freshAfter(first, size);
   const fresh = total > first ? freshAfter(Math.max(prompt, step), size) : prompt;
-  const slots = [grownBy(passes, boundedGrowth(size.sinks)), grownBy(passes, boundedGrowth(size.span)), fresh];
+  const grownTo = (most: number) => grownBy(passes, boundedGrowth(most, layout.alignment));
+  const slots = [grownTo(size.sinks), grownTo(size.span), fresh];
   const held = Math.min(total, size.sinks + size.span);
   return { used: bytesOf(layout, held), allocated: slots.reduce((bytes, count) => bytes + bytesOf(layout, count), 0) };
 }

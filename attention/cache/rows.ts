@@ -36,7 +36,8 @@ export class LayerRows {
 
   /** Doubles until it holds `needed` slots, up to `most`. */
   growTo(needed: number, most: number, keep = this.capacity): void {
-    if (needed > this.capacity) this.resize(grown(this.capacity, needed, boundedGrowth(most)), keep);
+    if (needed > this.capacity)
+      this.resize(grown(this.capacity, needed, boundedGrowth(most, this.layout.alignment)), keep);
   }
 
   private allocate(capacity: number): Stored[][] {

@@ -112,6 +112,17 @@ export class TensorSource {
   }
 }
 
+/** Bytes of a folder's tensors as they are stored; null where it has a config.json and no weights. @throws CheckpointError */
+export function weightBytesOf(folder: string): number | null {
+  if (![SINGLE, INDEX].some((name) => existsSync(join(folder, name)))) return null;
+  const source = new TensorSource(folder);
+  try {
+    return source.entries().reduce((sum, { begin, end }) => sum + end - begin, 0);
+  } finally {
+    source.close();
+  }
+}
+
 const shardIndex = z.object({ weight_map: z.record(z.string(), z.string()) });
 /** No path: nothing that leads out of the folder. (A link inside the folder, as in the hub's cache, is fine.) */
 const SHARD_NAME = /^[A-Za-z0-9_-][A-Za-z0-9._-]*\.safetensors$/;

@@ -5,6 +5,7 @@ import { TensorSource } from '../checkpoint/tensor-source.js';
 import { CheckpointError } from '../errors.js';
 import { type Components, componentsOf, DEFAULT_OPTIONS, type RunOptions } from './components.js';
 import type { ModelConfig } from './config.js';
+import type { Family } from './families/family.js';
 import { familyOf } from './families/index.js';
 import { type ModelWeights, WeightReader } from './weights.js';
 
@@ -51,8 +52,11 @@ export function assemble(
   return { files, config, weights, options, components: componentsOf(config, weights, options) };
 }
 
-/** Reads config.json alone. */
-function loadConfig(folder: string, ignoreConfigKeys: readonly string[] = []) {
+/** Reads config.json alone. @throws CheckpointError */
+export function loadConfig(
+  folder: string,
+  ignoreConfigKeys: readonly string[] = [],
+): { family: Family; config: ModelConfig } {
   if (!existsSync(folder) || !statSync(folder).isDirectory()) {
     throw new CheckpointError(`${folder}: expected a checkpoint folder with config.json and model.safetensors.`);
   }

@@ -1,14 +1,7 @@
 /** How `touchstone memory` says what it found. */
-import { kvFormat } from '../attention/cache/codec/format.js';
 import type { StrategyName } from '../attention/strategy/index.js';
 import { visibilityOf } from '../attention/visibility/index.js';
-import {
-  bytesAt16Bit,
-  MEMORY_FORMATS,
-  type MemoryFigures,
-  type MemoryReport,
-  type MemoryRow,
-} from '../src/reference/memory.js';
+import { bytesAt16Bit, type MemoryFigures, type MemoryReport, type MemoryRow } from '../src/reference/memory.js';
 import { type AttentionShape, layerGroups, type MemoryShape } from '../src/reference/memory-shape.js';
 import { PRESETS, type Preset } from '../src/reference/presets.js';
 import { bytesText, powerText } from './bytes.js';
@@ -103,7 +96,7 @@ function notesOf({ rows, asked }: MemoryReport): string[] {
   const waiting = rows.find(({ residual }) => residual > 0);
   const notes: [boolean, string][] = [
     [true, 'bytes a token: in all layers, the values alone, then with scales and minima.'],
-    [true, 'x 16 bit: as a part of bfloat16 (float16 takes the same).'],
+    [true, 'x 16 bit: as a part of bfloat16.'],
     [true, 'ideal: what one sequence must keep, the rows that its last token reads and their scales.'],
     [true, allocationNote(rows, asked)],
     [
@@ -115,7 +108,7 @@ function notesOf({ rows, asked }: MemoryReport): string[] {
     [memory !== null, 'most: the largest batch of such sequences that fits beside the weights.'],
   ];
   const applying = notes.filter(([applies]) => applies).map(([, note]) => note);
-  return [...strategyNotes(rows), ...applying, ...unpaged(rows, asked.pageSize)];
+  return [...strategyNotes(rows), ...applying, ...unpaged(rows, asked)];
 }
 
 /** What a strategy's figures mean for a model that has another one. */
@@ -145,12 +138,12 @@ function allocationNote(rows: readonly MemoryRow[], { pageSize, maxContext }: Me
 }
 
 /** Why there is a dash under paged. */
-function unpaged(rows: readonly MemoryRow[], pageSize: number): string[] {
+function unpaged(rows: readonly MemoryRow[], { pageSize, kvGroup }: MemoryReport['asked']): string[] {
   const forms = new Set(rows.filter(({ refused }) => refused.paged).map(({ kvDtype }) => kvDtype));
-  return [...forms].map((kvDtype) => {
-    const { alignment } = kvFormat(MEMORY_FORMATS[kvDtype]!);
-    return `no paged for ${kvDtype}: pages of ${number(pageSize)} would cut the groups of ${alignment} tokens that share scales (--page-size ${alignment}).`;
-  });
+  return [...forms].map(
+    (kvDtype) =>
+      `no paged for ${kvDtype}: pages of ${number(pageSize)} would cut the groups of ${kvGroup} tokens that share scales (--page-size ${kvGroup}).`,
+  );
 }
 
 function chartOf({ rows, asked }: MemoryReport, width: number): string {

@@ -15,6 +15,7 @@ interface Flags extends ShapeFlags {
   readonly memory?: number;
   readonly weights?: number;
   readonly pageSize?: number;
+  readonly kvGroup?: number;
   readonly maxContext?: number;
   readonly attention?: StrategyName[];
   readonly kvDtype?: string[];
@@ -39,6 +40,7 @@ export function memoryCommand(): Command {
     .option('--memory <bytes>', 'for weights and caches together, such as 80GB, 80GiB or 24e9', byteCount(1))
     .option('--weights <bytes>', 'of the weights, such as 141GB (default: as the model was published)', byteCount(0))
     .option('--page-size <tokens>', 'of paged: tokens a page (default: 16)', wholeNumber(1))
+    .option('--kv-group <values>', 'of int8 and int4: values that share a scale (default: 32)', wholeNumber(1))
     .option(
       '--max-context <tokens>',
       "of preallocated: tokens (default: the model's context, or --context if that is longer)",

@@ -63,16 +63,16 @@ async function amaxFor(model: Model, ids: readonly number[], file: string | unde
 
 function text(folder: string, tokens: number, segment: number, found: readonly Quality[]): string {
   const [exact] = found as [Quality];
-  const rows = found.map(({ name, kvBytesPerToken, perplexity, meanKl, maxKl, top1 }) => [
+  const rows = found.map(({ name, kvBytes, perplexity, meanKl, maxKl, top1 }) => [
     name,
-    kvBytesPerToken.toLocaleString('en-US'),
-    (kvBytesPerToken / exact.kvBytesPerToken).toFixed(3),
+    kvBytes.toLocaleString('en-US'),
+    (kvBytes / exact.kvBytes).toFixed(3),
     perplexity.toFixed(3),
     meanKl.toExponential(1),
     maxKl.toExponential(1),
     `${(100 * top1).toFixed(1)} %`,
   ]);
-  const head = ['stored or seen as', 'bytes a token', 'of exact', 'perplexity', 'mean KL', 'max KL', 'same top-1'];
+  const head = ['stored or seen as', 'KV bytes', 'of exact', 'perplexity', 'mean KL', 'max KL', 'same top-1'];
   const lines = [head, head.map(() => '---'), ...rows].map((cells) => `| ${cells.join(' | ')} |`);
   return `${folder}: ${tokens} tokens in segments of ${segment}\n\n${lines.join('\n')}\n`;
 }

@@ -3,18 +3,20 @@
  * and every dtype of the cache. `ideal` is what has to be there; the rest is what caches really allocate for it.
  */
 import { BYTES } from '../../attention/cache/codec/codec.js';
-import { type KvConfig, kvFormat } from '../../attention/cache/codec/format.js';
+import { type KvConfig, kvFormat, membersOf } from '../../attention/cache/codec/format.js';
 import { layoutOf, tokenBytes } from '../../attention/cache/codec/layout.js';
 import { idealLayers, plannedLayers } from '../../attention/cache/plan.js';
 import type { StrategyName } from '../../attention/strategy/index.js';
 import { expectSize, UsageError } from '../errors.js';
 import { type LayerKind, type MemoryShape, type StoredForm, storedForms } from './memory-shape.js';
 
-/** Forms of the cache side by side. The second one is what the others are compared with; float16 takes the same. */
+/** Forms of the cache side by side; integers in groups of `kvGroup`. bfloat16 is what the others are compared with. */
 export const MEMORY_FORMATS: Readonly<Record<string, KvConfig>> = {
   float32: { dtype: 'float32' },
+  float16: { dtype: 'float16' },
   bfloat16: { dtype: 'bfloat16' },
   fp8_e4m3: { dtype: 'fp8_e4m3' },
+  fp8_e5m2: { dtype: 'fp8_e5m2' },
   int8: { dtype: 'int8' },
   'int8 affine': { dtype: 'int8', zero: 'affine' },
   int4: { dtype: 'int4' },
@@ -43,6 +45,8 @@ export interface MemoryOptions {
   readonly weights?: number | undefined;
   /** Tokens a page, 16 by default. */
   readonly pageSize?: number | undefined;
+  /** Values that share a scale in integer forms, 32 by default. */
+  readonly kvGroup?: number | undefined;
   /** Tokens that a preallocated cache holds: the model's context by default, or the one asked for if that is longer. */
   readonly maxContext?: number | undefined;
 }
@@ -54,6 +58,7 @@ export interface MemoryAsked {
   readonly memory: number | null;
   readonly weights: number | null;
   readonly pageSize: number;
+  readonly kvGroup: number;
   readonly maxContext: number;
 }
 
@@ -103,7 +108,7 @@ export function memoryReport(shape: MemoryShape, options: MemoryOptions = {}): M
 
 function askedOf(
   shape: MemoryShape,
-  { batch = 1, pageSize = 16, memory = undefined, ...given }: MemoryOptions,
+  { batch = 1, pageSize = 16, kvGroup = 32, memory = undefined, ...given }: MemoryOptions,
 ): MemoryAsked {
   const context = given.context ?? shape.context;
   if (context === null) {
@@ -115,6 +120,7 @@ function askedOf(
   expectSize('context (--context)', context);
   expectSize('batch (--batch)', batch);
   expectSize('pageSize (--page-size)', pageSize);
+  expectSize('kvGroup (--kv-group)', kvGroup);
   expectSize('maxContext (--max-context)', maxContext);
   if (maxContext < context) {
     throw new UsageError(
@@ -125,7 +131,7 @@ function askedOf(
   if (memory !== undefined) expectSize('memory (--memory)', memory);
   if (given.weights) expectSize('weights (--weights)', given.weights);
   if (memory !== undefined) expectWeightsFit(memory, weights, shape.name);
-  return { context, batch, memory: memory ?? null, weights, pageSize, maxContext };
+  return { context, batch, memory: memory ?? null, weights, pageSize, kvGroup, maxContext };
 }
 
 function expectWeightsFit(memory: number, weights: number | null, name: string): void {
@@ -142,7 +148,7 @@ function expectWeightsFit(memory: number, weights: number | null, name: string):
 }
 
 function rowOf(form: StoredForm, kvDtype: string, asked: MemoryAsked): MemoryRow {
-  const dtype = MEMORY_FORMATS[kvDtype]!;
+  const dtype = grouped(MEMORY_FORMATS[kvDtype]!, asked.kvGroup);
   const { name, residual } = kvFormat(dtype);
   const values = total(form.kinds, (kind) => valueBytes(dtype, kind));
   const stored = storedAt(form, dtype);
@@ -163,6 +169,10 @@ function rowOf(form: StoredForm, kvDtype: string, asked: MemoryAsked): MemoryRow
     residual,
     refused,
   };
+}
+
+function grouped(config: KvConfig, group: number): KvConfig {
+  return membersOf(config.dtype).includes('group') ? { ...config, group } : config;
 }
 
 /** Bytes that the model as it is stores for a token at 16 bit. */

@@ -1,7 +1,7 @@
 /** What a lossy choice costs: perplexity on a text, and how far its predictions lie from those of the exact run. */
 import type { KvAmax, KvConfig } from '../../attention/cache/codec/format.js';
 import { kvFormat } from '../../attention/cache/codec/format.js';
-import { layoutOf, tokenBytes } from '../../attention/cache/codec/layout.js';
+import { idealBytes } from '../../attention/cache/plan.js';
 import { expectSize, RequestError } from '../errors.js';
 import { feed } from '../generate/generate.js';
 import { logProbability } from '../generate/sampler.js';
@@ -18,8 +18,8 @@ export interface LossyChoice {
 
 export interface Quality {
   readonly name: string;
-  /** Bytes that all layers store for a token, scales included; windows and residuals aside. */
-  readonly kvBytesPerToken: number;
+  /** Bytes that a cache must keep at the end of a segment: what windows still see, in the form of the rows, scales included. */
+  readonly kvBytes: number;
   readonly perplexity: number;
   /** KL(exact || this) of the next token, in nats. */
   readonly meanKl: number;
@@ -99,7 +99,7 @@ export async function measureQuality(
     for (const run of runs) run.add(await logitsOf(run.model, fed, pause), truth, ids.slice(from + 1, to + 1));
     progress?.(to, last);
   }
-  return [own, ...runs].map((run) => run.result());
+  return [own, ...runs].map((run) => run.result(segment));
 }
 
 function withOptions({ config, weights, options, files }: Model, changed: Partial<RunOptions>): Model {
@@ -137,13 +137,16 @@ class Tally {
     }
   }
 
-  result(): Quality {
+  result(segment: number): Quality {
     const { name, tokens, maxKl } = this;
-    const { schemas } = this.model.components;
     const { kvDtype, precision } = this.model.options;
-    const dtype = kvDtype === 'auto' ? precision : kvDtype;
-    const kvBytesPerToken = schemas.reduce((sum, schema, i) => sum + tokenBytes(layoutOf(dtype, schema, i)), 0);
+    const stores = {
+      layers: this.model.components.schemas,
+      precision,
+      dtype: kvDtype === 'auto' ? precision : kvDtype,
+    };
+    const kvBytes = idealBytes(stores, segment);
     const perplexity = Math.exp(this.cost / tokens);
-    return { name, kvBytesPerToken, perplexity, meanKl: this.kl / tokens, maxKl, top1: this.same / tokens };
+    return { name, kvBytes, perplexity, meanKl: this.kl / tokens, maxKl, top1: this.same / tokens };
   }
 }

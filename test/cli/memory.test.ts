@@ -161,13 +161,16 @@ describe('touchstone memory', () => {
     expect(text).not.toContain('│');
     expect(text.match(/\n\| (mha|gqa \*|mqa) /g)).toHaveLength(3 * Object.keys(MEMORY_FORMATS).length);
     expect(text).toContain('no paged for int4 affine by channel: pages of 16 would cut the groups of 32 tokens');
+    const grouped = memory('llama-3-70b', '--kv-group', '64', '--page-size', '32', '--attention', 'gqa');
+    expect(grouped).toContain('pages of 32 would cut the groups of 64 tokens that share scales (--page-size 64)');
+    expect(grouped).toMatch(/int4 affine +\| +81,920 \| +0\.250 \| +92,160 \| +0\.281/);
     expect(memory('llama-3-8b', '--page-size', '32')).not.toContain('no paged');
   });
 
   it('draws a bar a row on a logarithmic scale that fits the page', () => {
     const lines = memory('deepseek-v3', '--memory', '1.2TB').split('\n').slice(-23);
     const bars = lines.filter((line) => line.includes('│'));
-    expect(bars).toHaveLength(16);
+    expect(bars).toHaveLength(20);
     for (const line of lines) expect(line.length).toBeLessThanOrEqual(100);
     expect(lines.at(-2)!.trim().split(/ {2,}/)).toEqual(['1 GB', '10 GB', '100 GB', '1 TB', '10 TB']);
     // twice the bytes are 0.301 of a power of ten further
@@ -239,7 +242,7 @@ describe('touchstone memory', () => {
       ['llama-3-70b', '--attention', 'mla'],
       '--attention mla: llama-3-70b has no such form, or it is the same as another; expected one of mha, gqa, mqa',
     ],
-    [['llama-3-70b', '--kv-dtype', 'int3'], 'Allowed choices are float32, bfloat16'],
+    [['llama-3-70b', '--kv-dtype', 'int3'], 'Allowed choices are float32, float16, bfloat16'],
     [['llama-3-70b', '--batch', '9007199254740991'], 'beyond what can be counted exactly (2^53)'],
     [['llama-3-70b', '--list'], '--list prints every preset and goes with --json alone'],
     [['--list', '--context', '4'], '--list prints every preset and goes with --json alone'],

@@ -51,5 +51,7 @@ function rowsBefore({ positions }: CacheBlock, position: number): number {
 
 /** Consecutive positions: from, from + 1, ... */
 export function consecutive(from: number, count: number): Int32Array {
-  return Int32Array.from({ length: count }, (_, i) => from + i);
+  const positions = new Int32Array(count);
+  for (let i = 0; i < count; i++) positions[i] = from + i; // many times faster than Int32Array.from with a function
+  return positions;
 }

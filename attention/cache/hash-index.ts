@@ -74,7 +74,11 @@ export class HashIndex implements PrefixIndex {
   }
 
   get idle(): number {
-    return [...this.buckets.values()].flat().filter(({ page }) => page.refs === 1).length;
+    let idle = 0;
+    for (const bucket of this.buckets.values()) {
+      for (const { page } of bucket) if (page.refs === 1) idle++;
+    }
+    return idle;
   }
 
   /** The whole pages' tokens. */

@@ -56,7 +56,11 @@ export class RadixIndex implements PrefixIndex {
   }
 
   get idle(): number {
-    return [...this.nodes()].flatMap(({ pages }) => pages).filter(({ refs }) => refs === 1).length;
+    let idle = 0;
+    for (const { pages } of this.nodes()) {
+      for (const { refs } of pages) if (refs === 1) idle++;
+    }
+    return idle;
   }
 
   /** The nodes on the way that these tokens share, each with the number of its pages that they share. Marks them as used. */

@@ -2,6 +2,7 @@
 import { Command, CommanderError } from 'commander';
 import { TouchstoneError, UsageError } from '../src/errors.js';
 import { VERSION } from '../src/version.js';
+import { benchCommand } from './bench.js';
 import { calibrateCommand } from './calibrate.js';
 import { convertCommand } from './convert.js';
 import { generateCommand } from './generate.js';
@@ -29,7 +30,8 @@ async function main(): Promise<void> {
     .addCommand(convertCommand())
     .addCommand(calibrateCommand())
     .addCommand(qualityCommand())
-    .addCommand(memoryCommand());
+    .addCommand(memoryCommand())
+    .addCommand(benchCommand());
   try {
     await program.parseAsync();
   } catch (error) {

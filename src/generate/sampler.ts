@@ -129,7 +129,7 @@ function draw(p: Float64Array, u: number): number {
 }
 
 /** Numbers in [0, 1) with 53 random bits: (27 upper bits, 26 upper bits) of two outputs, as `genrand_res53` makes them. */
-function uniform(seed: number): () => number {
+export function uniform(seed: number): () => number {
   const generator = mersenne(seed);
   return () => {
     const high = generator.next() >>> 5;

@@ -54,47 +54,50 @@ export async function attentionLayer(
   const out_THV = zerosLike(x_TD, [x_TD.shape[0]!, strategy.queryHeads, valueDim(strategy)]);
   const calls = parts.flatMap(({ cache, from, to, positions }) => {
     cache.write(index, slice(rows, from, to));
-    countInto(counter, cache.blocks(index), to - from);
-    const part = { q_THK: rowsOf(q_THK, from, to), out_THV: rowsOf(out_THV, from, to), positions, cache };
-    return runsOf(layer, part).map((run) => callOf(layer, run, counter.scratch));
+    const runs = runsOf(
+      layer,
+      { q_THK: rowsOf(q_THK, from, to), out_THV: rowsOf(out_THV, from, to), positions },
+      cache,
+    );
+    countInto(counter, runs.at(-1)!.blocks, to - from);
+    return runs.map((run) => callOf(layer, run, counter.scratch));
   });
   await kernel.attend(calls, counter.scratch);
   return strategy.output(out_THV);
 }
 
 /** Queries of one sequence, and where their results go. */
-interface Part {
-  readonly q_THK: Tensor;
-  readonly out_THV: Tensor;
-  readonly positions: Int32Array;
-  readonly cache: KvCache;
+type Part = Pick<AttentionCall, 'q_THK' | 'out_THV' | 'positions'>;
+
+/** Queries that see the same rows. */
+interface Run extends Part {
+  readonly blocks: readonly CacheBlock[];
+  /** How many positions before their windows are forgotten, where rows are rotated by slot. */
+  readonly shift: number;
 }
 
 /**
- * Runs of queries that see the same rows: all of them, unless rows are rotated by a slot that depends on the query (`shift`), or the
- * cache keeps recent ones in another form (`epochOf`).
+ * Cuts queries where they begin to see other rows: nowhere, unless rows are rotated by a slot that depends on the query, or the cache keeps recent
+ * rows in another form (`epochOf`).
  */
-function runsOf(
-  { visibility, slots }: AttentionLayer,
-  { q_THK, out_THV, positions, cache }: Part,
-): (Part & { shift: number })[] {
-  const shifts = [...positions].map((query) => (slots ? shiftOf(visibility, query) : 0));
-  const epochs = [...positions].map((query) => cache.epochOf(query));
-  const starts = [...shifts.keys()].filter((t) => shifts[t] !== shifts[t - 1] || epochs[t] !== epochs[t - 1]);
+function runsOf({ index, visibility, slots }: AttentionLayer, part: Part, cache: KvCache): Run[] {
+  const queries = [...part.positions];
+  const shifts = queries.map((query) => (slots ? shiftOf(visibility, query) : 0));
+  const epochs = queries.map((query) => cache.epochOf(query));
+  const starts = [...queries.keys()].filter((t) => shifts[t] !== shifts[t - 1] || epochs[t] !== epochs[t - 1]);
+  let blocks: readonly CacheBlock[] = [];
   return starts.map((from, i) => {
-    const to = starts[i + 1] ?? positions.length;
-    const [q, out] = [rowsOf(q_THK, from, to), rowsOf(out_THV, from, to)];
-    return { q_THK: q, out_THV: out, positions: positions.subarray(from, to), cache, shift: shifts[from]! };
+    const to = starts[i + 1] ?? queries.length;
+    if (epochs[from] !== epochs[from - 1]) blocks = cache.blocks(index, queries[to - 1]);
+    const [q_THK, out_THV] = [rowsOf(part.q_THK, from, to), rowsOf(part.out_THV, from, to)];
+    return { q_THK, out_THV, positions: part.positions.subarray(from, to), blocks, shift: shifts[from]! };
   });
 }
 
-function callOf(
-  { index, strategy, visibility, slots }: AttentionLayer,
-  { q_THK, out_THV, positions, cache, shift }: Part & { shift: number },
-  scratch: Scratch,
-): AttentionCall {
+function callOf({ strategy, visibility, slots }: AttentionLayer, run: Run, scratch: Scratch): AttentionCall {
   const { keyStreams, valueStream, scale, sinkLogits_H } = strategy;
-  let blocks = cache.blocks(index, positions.at(-1));
+  const { q_THK, out_THV, positions, shift } = run;
+  let { blocks } = run;
   if (slots) {
     const view = { sinks: visibility.sinks, shift };
     const rotationOf = (of: Int32Array) => slots.at(of);

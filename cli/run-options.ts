@@ -26,7 +26,7 @@ export interface AttentionFlags extends Pick<RunOptions, 'attention' | 'position
 }
 
 /** What `cacheOptions` adds: where keys and values live, and in what form. */
-export interface CacheFlags extends Partial<CacheSizes> {
+interface CacheFlags extends Partial<CacheSizes> {
   readonly cache: CacheName;
   readonly kvDtype: KvDtype | 'auto';
   readonly kvScale?: KvConfig['scale'];

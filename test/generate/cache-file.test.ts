@@ -126,6 +126,33 @@ describe('a saved cache', () => {
     expect(() => loadCache(path, contiguous)).toThrow('of the 40 saved ones only 11 have rows');
   });
 
+  it('whose rows do not come in the runs that share scales is refused, even with a hash of its own', async () => {
+    const options: LoadOptions = { ...window, kvDtype: KIVI, cache: 'ring' };
+    const model = loadModel(fixture(NAME), options);
+    const path = await saved(model);
+    const tensors: TensorToWrite[] = [];
+    const metadata = withSafetensors(path, (file) => {
+      for (const { name, dtype, shape } of file.tensors.values()) {
+        const bytes = file.read(name);
+        const data = dtype === 'I32' ? new Int32Array(bytes) : new Uint8Array(bytes);
+        if (/positions$/.test(name) && !name.includes('residual')) for (const i of data.keys()) data[i]! += 1;
+        tensors.push({ name, dtype, shape, data });
+      }
+      return Object.fromEntries(file.metadata);
+    });
+    writeSafetensors(path, tensors, metadata);
+    expect(() => loadCache(path, model)).toThrow('layers.0.positions do not ascend below the 40 tokens');
+  });
+
+  it('of scaled fp8 rows is refused with other scales', async () => {
+    const amax = loadModel(fixture(NAME)).components.schemas.map(() => ({ keys: [3, 4], values: [5, 6] }));
+    const scaled = (of: typeof amax): LoadOptions => ({ kvDtype: { dtype: 'fp8_e4m3', scale: 'head', amax: of } });
+    const path = await saved(loadModel(fixture(NAME), scaled(amax)));
+    expect(loadCache(path, loadModel(fixture(NAME), scaled(amax))).next).toBe(IDS.length);
+    const others = amax.map((layer) => ({ ...layer, keys: [3, 5] }));
+    expect(() => loadCache(path, loadModel(fixture(NAME), scaled(others)))).toThrow('saved with kvScales = ');
+  });
+
   it('that was changed is refused, whatever was changed', async () => {
     const model = loadModel(fixture(NAME));
     const path = await saved(model);

@@ -3,6 +3,7 @@ import { type Bookkeeping, TIMED } from '../src/reference/bookkeeping.js';
 import type { Fragmentation } from '../src/reference/fragmentation.js';
 import { PUBLISHED_PAGE, type Published } from '../src/reference/policies.js';
 import { SHAREGPT, type SharedPrefixes } from '../src/reference/workload.js';
+import { type Column, markdownTable } from './table.js';
 
 export interface FragmentationRow extends Fragmentation {
   readonly name: string;
@@ -11,7 +12,7 @@ export interface FragmentationRow extends Fragmentation {
 
 export interface TimesRow extends Bookkeeping {
   readonly pageSize: number;
-  readonly index: string;
+  readonly cache: string;
 }
 
 export interface CacheBench {
@@ -37,16 +38,20 @@ export function cacheBenchText({ workload, fragmentation, shared, sharing, times
     claimText(fragmentation),
     sharingText(shared, workload.maxTokens),
     sharingTable(sharing),
-    ...(times ? [timesText(times), timesTable(times)] : []),
+    ...(times ? (times.length > 0 ? [timesText(times), timesTable(times)] : [UNTIMED]) : []),
   ];
   return `${parts.join('\n\n')}\n`;
 }
 
+const UNTIMED = `Pages of more than ${TIMED.longest} tokens are not timed: no timed sequence is that long.`;
+
 const number = (value: number) => value.toLocaleString('en-US');
 const percent = (share: number, digits = 1) => `${(100 * share).toFixed(digits)} %`;
 
+/** Names to the left, numbers to the right. */
 function table(header: readonly string[], rows: readonly (readonly string[])[]): string {
-  return [header, header.map(() => '---'), ...rows].map((cells) => `| ${cells.join(' | ')} |`).join('\n');
+  const columns = header.map((title, i): Column => ({ title, align: i === 0 ? 'left' : 'right' }));
+  return markdownTable(columns, rows).trimEnd();
 }
 
 function workloadText({ seed, requests, maxTokens, memoryTokens, prompt, output }: CacheBench['workload']): string {
@@ -58,8 +63,8 @@ function workloadText({ seed, requests, maxTokens, memoryTokens, prompt, output 
 }
 
 function fragmentationTable(rows: readonly FragmentationRow[]): string {
-  const header = ['memory', 'holds tokens', 'published', 'wasted', 'yet to come', 'never used', 'free'];
-  const speed = ['running', 'published', 'steps', 'speed', 'preempted', 'fed again'];
+  const header = ['memory', 'token states', 'published', 'wasted', 'reservation', 'internal', 'external'];
+  const speed = ['batch', 'published', 'steps', 'fewer', 'preempted', 'recomputed'];
   return table(
     [...header, ...speed],
     rows.map((row) => [
@@ -99,7 +104,9 @@ function claimText(rows: readonly FragmentationRow[]): string {
             'in one range of addresses, where a buddy allocator leaves holes; here each is an array of its own.',
         ]
       : []),
-    '- Steps make one token for each running sequence. Prompts, and what is fed again after a preemption, come on top of them.',
+    '- A step makes one token for each sequence of the batch. Prompts, and what is recomputed after a preemption, come on top of the steps.',
+    '- wasted = reservation (tokens of running sequences that are yet to come) + internal (the end of a reservation or a page that never holds a ' +
+      'token) + external (room that the next request does not fit into): the terms of figure 2.',
   ].join('\n');
 }
 
@@ -118,13 +125,13 @@ function idleOf(row: Published | Fragmentation): number {
 function sharingText({ share, prefixes, tokens }: SharedPrefixes, maxTokens: number): string {
   return (
     `The same with ${percent(share, 0)} of the requests beginning with one of ${prefixes} system prompts of ${number(Math.min(tokens, maxTokens - 1))} tokens, ` +
-    `in pages of ${PUBLISHED_PAGE}. Pages of earlier requests are looked for`
+    `in pages of ${PUBLISHED_PAGE}, with each way of finding the pages of earlier requests:`
   );
 }
 
 function sharingTable(rows: readonly FragmentationRow[]): string {
   return table(
-    ['', 'prompts found', 'holds tokens', 'running', 'steps', 'speed', 'preempted', 'fed again'],
+    ['cache', 'prompts found', 'token states', 'batch', 'steps', 'fewer', 'preempted', 'recomputed'],
     rows.map((row) => [
       row.name,
       percent(row.adopted / (row.adopted + row.prefilled)),
@@ -147,20 +154,10 @@ function timesText(rows: readonly TimesRow[]): string {
 
 function timesTable(rows: readonly TimesRow[]): string {
   return table(
-    [
-      'page size',
-      'index',
-      'running',
-      'step, ms',
-      'block tables',
-      'matching',
-      'eviction',
-      'evicted pages',
-      'outside, ms',
-    ],
+    ['page size', 'cache', 'batch', 'step, ms', 'block tables', 'matching', 'eviction', 'evicted pages', 'outside, ms'],
     rows.map((row) => [
       String(row.pageSize),
-      row.index,
+      row.cache,
       row.running.toFixed(1),
       row.step.toFixed(1),
       ...[row.tables, row.matching, row.eviction].map((ms) => percent(ms / row.step, 2)),

@@ -34,12 +34,12 @@ const PAGE_SIZES = [1, 2, 4, 8, 16, 32, 64, 128, 256];
 const TIMED_PAGE_SIZES = [1, 16, 64, 256];
 
 function cacheCommand(): Command {
-  return newCommand('cache')
+  return newCommand('cache', 'bench cache')
     .description(
       'serve a seeded mix of requests from reservations and from pages: how much memory holds tokens, and what part of a decode step goes into pages',
     )
-    .option('--seed <n>', 'of the requests', wholeNumber(0), 0)
-    .option('--requests <n>', 'how many', wholeNumber(1), 500)
+    .option('--seed <n>', 'that the requests are drawn with', wholeNumber(0), 0)
+    .option('--requests <n>', 'how many (the timed ones are always the same few)', wholeNumber(1), 500)
     .option('--max-tokens <n>', 'the most tokens of a request', wholeNumber(2), PUBLISHED_SIZES.maxTokens)
     .option('--memory-tokens <n>', 'tokens that memory holds', wholeNumber(2), PUBLISHED_SIZES.memoryTokens)
     .option('--page-sizes <list>', `tokens a page (default: ${PAGE_SIZES}; timed: ${TIMED_PAGE_SIZES})`, sizeList)
@@ -90,9 +90,9 @@ async function fragmentation(
 async function sharing(requests: readonly Request[], memoryTokens: number): Promise<FragmentationRow[]> {
   const rows: FragmentationRow[] = [];
   for (const [index, name] of [
-    ['none', 'nowhere (`paged`)'],
-    ['hash', 'by hash (`prefix`)'],
-    ['radix', 'in a tree (`radix`)'],
+    ['none', 'paged (none)'],
+    ['hash', 'prefix (hash)'],
+    ['radix', 'radix (tree)'],
   ] as const) {
     const memory = inPages(memoryTokens, PUBLISHED_PAGE, index);
     rows.push({ name, published: null, ...(await fragmentationOf(requests, memory, pause)) });
@@ -105,8 +105,13 @@ async function timesOf(model: Model, seed: number, pageSizes: readonly number[])
   const rows: TimesRow[] = [];
   await bookkeepingOf(model, requests.slice(0, 2), { pageSize: 1, index: 'hash' }, pause); // V8 compiles while it runs
   for (const pageSize of pageSizes.filter((size) => size <= TIMED.longest)) {
-    for (const index of ['none', 'hash', 'radix'] as const) {
-      rows.push({ pageSize, index, ...(await bookkeepingOf(model, requests, { pageSize, index }, pause)) });
+    for (const [cache, index] of [
+      ['paged', 'none'],
+      ['prefix', 'hash'],
+      ['radix', 'radix'],
+    ] as const) {
+      // biome-ignore format: pairs
+      rows.push({ pageSize, cache, ...(await bookkeepingOf(model, requests, { pageSize, index }, pause)) });
     }
   }
   return rows;

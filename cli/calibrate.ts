@@ -1,6 +1,6 @@
 import type { Command } from 'commander';
 import { calibrate, writeScales } from '../src/reference/calibrate.js';
-import { encodePrompt, expectNotRead, newCommand, pause, readTextFile } from './options.js';
+import { encodeText, expectNotRead, newCommand, pause } from './options.js';
 import { type AttentionFlags, attentionOptions, loadPlain } from './run-options.js';
 
 interface Flags extends AttentionFlags {
@@ -16,10 +16,12 @@ export function calibrateCommand(): Command {
     .requiredOption('--out <file>', 'where to write: a .json file');
   return attentionOptions(command).action(async (folder: string, flags: Flags) => {
     const { model, tokenizer } = loadPlain(folder, flags);
-    const ids = encodePrompt(readTextFile(flags.text), tokenizer, folder);
+    const ids = encodeText(flags.text, tokenizer, folder);
     expectNotRead(flags.out, '--out', folder, [flags.text]);
     const amax = await calibrate(model, ids, pause);
     writeScales(flags.out, amax, ids.length, model);
-    process.stdout.write(`${flags.out}: the largest values of ${amax.length} layers on ${ids.length} tokens\n`);
+    process.stdout.write(
+      `${flags.out}: the largest values of ${amax.length} layers on ${ids.length.toLocaleString('en-US')} tokens\n`,
+    );
   });
 }

@@ -40,6 +40,11 @@ export function goldenCommand(): Command {
     const golden = await makeGolden(model, ids, model.components.newCache(), { steps, prefillChunk, pause });
     writeGolden(out, golden, model);
     const rows = golden.logits.length / golden.vocabulary;
+    const { residual, name } = model.components.format;
+    if (residual > rows) {
+      const unread = `none of ${rows} tokens is read as ${name}: they all lie in the residual of ${residual}`;
+      process.stderr.write(`touchstone: ${unread}; feed more, or lower --kv-residual.\n`);
+    }
     process.stdout.write(
       `${out}: logits [${rows}, ${golden.vocabulary}] in ${model.options.precision}, ${steps} generated tokens\n`,
     );

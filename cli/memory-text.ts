@@ -68,7 +68,7 @@ function sequenceCells({ rows }: MemoryReport): Cells[] {
     [title('bytes a token'), ({ bytesPerToken }) => exact(bytesPerToken.values)],
     [title('x 16 bit'), ({ ratio }) => ratio.values.toFixed(3)],
     [title('with scales'), ({ bytesPerToken }) => exact(bytesPerToken.stored)],
-    [title('x 16 bit'), ({ ratio }) => ratio.stored.toFixed(3)],
+    [title('so x 16 bit'), ({ ratio }) => ratio.stored.toFixed(3)],
     ...shown.map((of): Cells => [title(of), ({ sequence }) => bytesCell(sequence[of])]),
   ];
 }
@@ -78,8 +78,10 @@ const FIGURES: readonly (keyof MemoryFigures)[] = ['ideal', 'contiguous', 'paged
 /** The batch, and the largest one. */
 function batchCells({ rows, asked: { batch, memory } }: MemoryReport): Cells[] {
   const shown = FIGURES.filter((of) => of !== 'contiguous' && rows.some(({ sequence }) => sequence[of] !== null));
-  const all = shown.map((of): Cells => [title(`${number(batch)} x ${of}`), (row) => bytesCell(row.batch[of])]);
-  const most = shown.map((of): Cells => [title(`most ${of}`), ({ largestBatch }) => countCell(largestBatch?.[of])]);
+  const all = shown.map((of): Cells => [title(`batch of ${number(batch)}: ${of}`), (row) => bytesCell(row.batch[of])]);
+  const most = shown.map(
+    (of): Cells => [title(`largest batch: ${of}`), ({ largestBatch }) => countCell(largestBatch?.[of])],
+  );
   return memory === null ? all : [...(batch === 1 ? [] : all), ...most];
 }
 
@@ -92,7 +94,7 @@ function exact(bytes: number): string {
 }
 
 function notesOf({ rows, asked }: MemoryReport): string[] {
-  const { context, batch, memory } = asked;
+  const { context, memory } = asked;
   const waiting = rows.find(({ residual }) => residual > 0);
   const notes: [boolean, string][] = [
     [true, 'bytes a token: in all layers, the values alone, then with scales and minima.'],
@@ -102,10 +104,9 @@ function notesOf({ rows, asked }: MemoryReport): string[] {
     [
       waiting !== undefined,
       `${waiting?.kvDtype} (KIVI): the newest tokens wait in float32, 4 bytes a value, until ${waiting?.residual} are there. ` +
-        `In ideal ${number(context % (waiting?.residual ?? 1))} wait; caches have room for ${waiting?.residual}.`,
+        `After ${number(context)} tokens ${number(context % (waiting?.residual ?? 1))} wait, which ideal counts; caches have room for ${waiting?.residual}.`,
     ],
-    [batch > 1, `${number(batch)} x: the bytes of the batch.`],
-    [memory !== null, 'most: the largest batch of such sequences that fits beside the weights.'],
+    [memory !== null, 'largest batch: of such sequences, that fits beside the weights.'],
   ];
   const applying = notes.filter(([applies]) => applies).map(([, note]) => note);
   return [...strategyNotes(rows), ...applying, ...unpaged(rows, asked)];

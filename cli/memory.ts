@@ -51,7 +51,7 @@ export function memoryCommand(): Command {
     .addOption(ignoreOption())
     .option('--list', 'print the presets')
     .option('--json', 'print one JSON object, with every figure in bytes')
-    .option('--no-chart', 'print the table alone')
+    .option('--no-chart', 'leave the chart out')
     .action((model: string | undefined, flags: Flags) => (flags.list ? printPresets(model, flags) : run(model, flags)));
 }
 
@@ -85,7 +85,7 @@ function filtered(report: MemoryReport, { attention, kvDtype }: Flags): MemoryRe
   const unknown = attention?.find((name) => !strategies.includes(name));
   if (unknown) {
     throw new UsageError(
-      `--attention ${unknown}: ${report.model} has no such form, or it is the same as another; expected one of ${strategies.join(', ')}.`,
+      `--attention ${unknown}: ${report.model} stores nothing of its own under that name (strategies that store the same are shown once); expected one of ${strategies.join(', ')}.`,
     );
   }
   const rows = report.rows.filter(

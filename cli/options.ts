@@ -8,11 +8,11 @@ import { TouchstoneError, UsageError } from '../src/errors.js';
 import type { TextTokenizer } from '../src/text/tokenizer.js';
 
 /** A command with what all have: --debug, errors that come back to `main`, a hint where help is. */
-export function newCommand(name: string): Command {
+export function newCommand(name: string, path = name): Command {
   return new Command(name)
     .option('--debug', 'print the stack of an error')
     .exitOverride()
-    .showHelpAfterError(`(touchstone ${name} --help lists the options)`);
+    .showHelpAfterError(`(touchstone ${path} --help lists the options)`);
 }
 
 /** `--ignore-config-key` */
@@ -62,6 +62,13 @@ export function encodePrompt(text: string, tokenizer: TextTokenizer | null, fold
   throw new TouchstoneError(
     'The prompt is empty, and the tokenizer puts no token before it; give at least one character.',
   );
+}
+
+/** A file's text -> token ids. @throws TouchstoneError where there is no tokenizer, or the file has no text */
+export function encodeText(path: string, tokenizer: TextTokenizer | null, folder: string): number[] {
+  const text = readTextFile(path);
+  if (text.trim() === '') throw new TouchstoneError(`${path}: the file has no text; give one that has.`);
+  return encodePrompt(text, tokenizer, folder);
 }
 
 export function readTextFile(path: string): string {

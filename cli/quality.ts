@@ -4,8 +4,9 @@ import { UsageError } from '../src/errors.js';
 import type { Model } from '../src/model/load.js';
 import { calibrate, expectScalesOf, readScales } from '../src/reference/calibrate.js';
 import { lossyForms, lossyRules, measureQuality, type Quality } from '../src/reference/quality.js';
-import { encodePrompt, newCommand, pause, readTextFile, wholeNumber } from './options.js';
+import { encodeText, newCommand, pause, wholeNumber } from './options.js';
 import { type AttentionFlags, attentionOptions, loadPlain } from './run-options.js';
+import { type Column, markdownTable } from './table.js';
 
 interface Flags extends AttentionFlags {
   readonly text: string;
@@ -25,10 +26,14 @@ export function qualityCommand(): Command {
     .requiredOption('--text <file>', 'the text')
     .option('--tokens <n>', 'read this many tokens of it (default: all)', wholeNumber(2))
     .option('--segment <tokens>', "feed it in segments of this many (default: the model's context)", wholeNumber(2))
-    .option('--lossy-window <tokens>', 'of the rules with a window (default: a quarter of a segment)', wholeNumber(2))
+    .option(
+      '--lossy-window <tokens>',
+      'of the rules with a window, which are measured without --visibility and --positions alone (default: a quarter of a segment)',
+      wholeNumber(2),
+    )
     .option(
       '--kv-scales <file>',
-      'static scales of fp8 (default: measured on the text itself, the best that they can be)',
+      'static scales of fp8, written by touchstone calibrate (default: measured on the text itself)',
     )
     .option('--json', 'print one JSON object');
   return attentionOptions(command).action(run);
@@ -36,13 +41,13 @@ export function qualityCommand(): Command {
 
 async function run(folder: string, flags: Flags): Promise<void> {
   const { model, tokenizer } = loadPlain(folder, flags);
-  const ids = encodePrompt(readTextFile(flags.text), tokenizer, folder).slice(0, flags.tokens);
+  const ids = encodeText(flags.text, tokenizer, folder).slice(0, flags.tokens);
   const segment = flags.segment ?? model.config.context;
   if (segment > model.config.context) {
     throw new UsageError(`--segment: the model's context is ${model.config.context} tokens, got ${segment}.`);
   }
   const ruled = flags.visibility !== 'auto' || flags.positions !== 'absolute';
-  const window = flags.lossyWindow ?? Math.max(Math.floor(segment / 4), 2);
+  const window = lossyWindowOf(flags, segment, ruled);
   const progress = (done: number, of: number) => {
     if (process.stderr.isTTY) process.stderr.write(`\r${done} of ${of} tokens${done === of ? '\n' : ''}`);
   };
@@ -52,6 +57,20 @@ async function run(folder: string, flags: Flags): Promise<void> {
   if (flags.json)
     process.stdout.write(`${JSON.stringify({ model: folder, tokens: ids.length, segment, choices: found })}\n`);
   else process.stdout.write(text(folder, ids.length, segment, found));
+}
+
+/** @throws UsageError for a window that nothing would use, or that hides nothing */
+function lossyWindowOf({ lossyWindow }: Flags, segment: number, ruled: boolean): number {
+  if (lossyWindow === undefined) return Math.max(Math.floor(segment / 4), 2);
+  if (ruled) {
+    throw new UsageError(
+      '--lossy-window: rules with a window are measured without --visibility and --positions alone; leave it out.',
+    );
+  }
+  if (lossyWindow < segment) return lossyWindow;
+  throw new UsageError(
+    `--lossy-window: a window of ${lossyWindow} hides nothing in segments of ${segment}; give a smaller one.`,
+  );
 }
 
 async function amaxFor(model: Model, ids: readonly number[], file: string | undefined): Promise<KvAmax> {
@@ -73,6 +92,6 @@ function text(folder: string, tokens: number, segment: number, found: readonly Q
     `${(100 * top1).toFixed(1)} %`,
   ]);
   const head = ['stored or seen as', 'KV bytes', 'of exact', 'perplexity', 'mean KL', 'max KL', 'same top-1'];
-  const lines = [head, head.map(() => '---'), ...rows].map((cells) => `| ${cells.join(' | ')} |`);
-  return `${folder}: ${tokens} tokens in segments of ${segment}\n\n${lines.join('\n')}\n`;
+  const columns = head.map((title, i): Column => ({ title, align: i === 0 ? 'left' : 'right' }));
+  return `${folder}: ${tokens} tokens in segments of ${segment}\n\n${markdownTable(columns, rows)}`;
 }

@@ -1,6 +1,13 @@
 /** The options that decide how a model is run, and the model that they make. */
 import { type Command, Option } from 'commander';
-import { KV_CHOICES, KV_DTYPES, type KvConfig, type KvDtype, membersOf } from '../attention/cache/codec/format.js';
+import {
+  KV_CHOICES,
+  KV_DTYPES,
+  type KvAmax,
+  type KvConfig,
+  type KvDtype,
+  membersOf,
+} from '../attention/cache/codec/format.js';
 import { CACHE_SIZES, CACHES, type CacheName, type CacheSizes } from '../attention/cache/index.js';
 import { KERNELS } from '../attention/kernel/index.js';
 import { POSITION_POLICIES } from '../attention/slots.js';
@@ -8,7 +15,7 @@ import { STRATEGIES } from '../attention/strategy/index.js';
 import { VISIBILITIES, type VisibilityConfig, type VisibilityName } from '../attention/visibility/index.js';
 import { UsageError } from '../src/errors.js';
 import type { RunOptions } from '../src/model/components.js';
-import { loadModel, type Model } from '../src/model/load.js';
+import { assemble, loadModel, type Model } from '../src/model/load.js';
 import { expectScalesOf, readScales } from '../src/reference/calibrate.js';
 import { PRECISIONS } from '../src/tensor/tensor.js';
 import { loadTokenizer, type TextTokenizer } from '../src/text/tokenizer.js';
@@ -72,7 +79,11 @@ export function attentionOptions(command: Command): Command {
 function cacheOptions(command: Command): Command {
   choice(command, '--cache <cache>', 'key/value cache', names(CACHES), 'contiguous');
   command
-    .option('--page-size <tokens>', 'of paged, prefix and radix: tokens a page (default: 16)', wholeNumber(1))
+    .option(
+      '--page-size <tokens>',
+      'of paged, prefix and radix: tokens a page (default: 16, in whole groups for keys by channel)',
+      wholeNumber(1),
+    )
     .option(
       '--pool-pages <n>',
       'of paged, prefix and radix: the most pages in the pool (default: as many as are needed)',
@@ -84,7 +95,7 @@ function cacheOptions(command: Command): Command {
   choice(
     command,
     '--kv-scale <scale>',
-    'of fp8: 1, or static scales, one for a stream or for each head (default: one)',
+    "of fp8: scales of 1 everywhere (one), or static ones for a layer's keys and values (tensor), or for each head of them (default: one)",
     scale,
   );
   command.option('--kv-scales <file>', 'of fp8: what the scales are made of, written by touchstone calibrate');
@@ -177,26 +188,27 @@ function cacheSizesOf({ cache, pageSize, poolPages, cacheTokens }: CacheFlags): 
 }
 
 /** The form of rows that was asked for. @throws UsageError for a flag that does not go with the dtype */
-function kvConfigOf(flags: CacheFlags): KvConfig | 'auto' {
+function kvConfigOf(flags: CacheFlags, measured: KvAmax | undefined): KvConfig | 'auto' {
   const {
     kvDtype: dtype,
     kvScale: scale,
-    kvScales: amax,
+    kvScales: file,
     kvZero: zero,
     kvKeys: keys,
     kvGroup: group,
     kvResidual: residual,
   } = flags;
-  const members = { scale, amax, zero, keys, group, residual, scaleDtype: flags.kvScaleDtype };
+  const members = { scale, amax: file, zero, keys, group, residual, scaleDtype: flags.kvScaleDtype };
   const uses = (member: string) => KV_DTYPES.filter((name) => (membersOf(name) as readonly string[]).includes(member));
   expectSizes(`--kv-dtype ${dtype}`, dtype === 'auto' ? [] : membersOf(dtype), members, uses);
   if (dtype === 'auto') return dtype;
-  if ((amax !== undefined) !== (scale !== undefined && scale !== 'one')) {
-    throw new UsageError(
-      '--kv-scale tensor and head need --kv-scales FILE, and --kv-scales goes with them; give both.',
-    );
+  const scaled = scale === 'tensor' || scale === 'head';
+  if (scaled && file === undefined) {
+    throw new UsageError(`--kv-scale ${scale}: needs --kv-scales FILE, which touchstone calibrate writes.`);
   }
-  return { ...given(members), dtype, amax: amax === undefined ? undefined : readScales(amax).amax };
+  if (!scaled && file !== undefined)
+    throw new UsageError('--kv-scales: goes with --kv-scale tensor or head; give one.');
+  return { ...given(members), dtype, amax: measured };
 }
 
 /** Without what is undefined. */
@@ -206,11 +218,15 @@ function given<Value>(sizes: Readonly<Record<string, Value | undefined>>): Recor
 
 /** Loads a checkpoint folder with its tokenizer (null if it has none), to be run as the flags say. */
 export function load(folder: string, flags: RunFlags): { model: Model; tokenizer: TextTokenizer | null } {
-  const { cache, kvScales } = flags;
-  const kvDtype = kvConfigOf(flags);
-  const { model, tokenizer } = loadWith(folder, flags, { cache, ...cacheSizesOf(flags), kvDtype });
-  if (kvScales !== undefined) expectScalesOf(model, readScales(kvScales), kvScales);
-  return { model, tokenizer };
+  const { cache, kvScales: file } = flags;
+  const stored = { cache, ...cacheSizesOf(flags) };
+  if (file === undefined) return loadWith(folder, flags, { ...stored, kvDtype: kvConfigOf(flags, undefined) });
+  kvConfigOf(flags, undefined); // flags that do not go together, before a file is read
+  const scales = readScales(file);
+  const { model, tokenizer } = loadWith(folder, flags, stored);
+  expectScalesOf(model, scales, file);
+  const options = { ...model.options, kvDtype: kvConfigOf(flags, scales.amax) };
+  return { model: assemble(model.config, model.weights, options, model.files), tokenizer };
 }
 
 /** The same for a command that has no options of the cache. */

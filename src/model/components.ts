@@ -1,6 +1,6 @@
 /** The choices a run makes, by name -> the parts that each layer's attention is made of. */
 
-import type { KvCache } from '../../attention/cache/cache.js';
+import type { CacheOptions, KvCache } from '../../attention/cache/cache.js';
 import { type KvConfig, type KvDtype, type KvFormat, kvFormat } from '../../attention/cache/codec/format.js';
 import { CACHES, type CacheName, type CacheSizes, type CacheSource } from '../../attention/cache/index.js';
 import { type LayerPlan, plansOf } from '../../attention/cache/layer-plan.js';
@@ -50,7 +50,9 @@ export type Chosen = Readonly<
 
 export interface Components {
   readonly layers: readonly AttentionLayer[];
-  /** What a cache stores of each layer. */
+  /** What caches are made for. */
+  readonly stores: CacheOptions;
+  /** What a cache stores of each layer: those of `stores`. */
   readonly schemas: readonly LayerSchema[];
   readonly format: KvFormat;
   /** How each layer's rows are stored, and where the format has a residual, how they are kept before that. */
@@ -68,13 +70,14 @@ export function componentsOf(config: ModelConfig, weights: ModelWeights, options
   expectOneOf(PRECISIONS, 'precision', precision);
   expectOneOf(POSITION_POLICIES, 'positions', options.positions);
   const layers = layersOf(config, weights, options);
-  const format = kvFormat(options.kvDtype === 'auto' ? precision : options.kvDtype);
   const schemas = layers.map(({ strategy, visibility }) => ({ streams: strategy.streams, retention: visibility }));
   const stores = { layers: schemas, precision, dtype: options.kvDtype === 'auto' ? precision : options.kvDtype };
+  const format = kvFormat(stores.dtype);
   const caches = chosenFrom(CACHES, 'cache', options.cache)(stores, options);
   const distinct = (names: readonly string[]) => [...new Set(names)].join(', ');
   return {
     layers,
+    stores,
     schemas,
     format,
     plans: { stored: plansOf(stores), exact: format.residual > 0 ? plansOf({ ...stores, dtype: precision }) : null },

@@ -1,5 +1,6 @@
 import { existsSync, statSync } from 'node:fs';
 import { join } from 'node:path';
+import { kvFormat } from '../../attention/cache/codec/format.js';
 import { readJson } from '../checkpoint/json-file.js';
 import { TensorSource } from '../checkpoint/tensor-source.js';
 import { CheckpointError } from '../errors.js';
@@ -31,7 +32,13 @@ export interface LoadOptions extends Partial<RunOptions> {
 export function loadModel(folder: string, { ignoreConfigKeys = [], ...chosen }: LoadOptions = {}): Model {
   const { family, config } = loadConfig(folder, ignoreConfigKeys);
   const given = Object.entries(chosen).filter(([, value]) => value !== undefined);
-  const options: RunOptions = { ...DEFAULT_OPTIONS, cacheTokens: config.context, ...Object.fromEntries(given) };
+  const pageSize = pageSizeFor(chosen.kvDtype ?? 'auto');
+  const options: RunOptions = {
+    ...DEFAULT_OPTIONS,
+    pageSize,
+    cacheTokens: config.context,
+    ...Object.fromEntries(given),
+  };
   const source = new TensorSource(folder);
   try {
     const weights = family.bind(config, new WeightReader(source, options.precision));
@@ -40,6 +47,13 @@ export function loadModel(folder: string, { ignoreConfigKeys = [], ...chosen }: 
   } finally {
     source.close();
   }
+}
+
+/** The default page, in whole groups where keys go by channel. */
+function pageSizeFor(kvDtype: RunOptions['kvDtype']): number {
+  const { pageSize } = DEFAULT_OPTIONS;
+  const { alignment } = kvFormat(kvDtype === 'auto' ? 'float32' : kvDtype);
+  return Math.ceil(pageSize / alignment) * alignment;
 }
 
 /** Puts a model together, so that changed configs and weights make changed components. */

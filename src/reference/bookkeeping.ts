@@ -2,7 +2,6 @@
  * What pages cost: the part of a model's decode step that goes into block tables, into finding pages of earlier requests, and into letting go of pages.
  * Requests are short, half of them begin alike, and memory is so small that pages must be evicted.
  */
-import type { CacheOptions } from '../../attention/cache/cache.js';
 import { PagedCache } from '../../attention/cache/paged.js';
 import type { PrefixIndex } from '../../attention/cache/prefix-index.js';
 import type { Model } from '../model/load.js';
@@ -127,14 +126,12 @@ function summaryOf(
 
 /** Pages of the model's rows, whose caches and index are timed from outside. */
 function timedPages(
-  { components, options: { precision, kvDtype } }: Model,
+  { components: { stores } }: Model,
   pageSize: number,
   name: PageIndexName,
   clock: PhaseClock<Phase>,
 ): { pages: Pages; evictions: () => number } {
-  const dtype = kvDtype === 'auto' ? precision : kvDtype;
-  const options: CacheOptions = { layers: components.schemas, precision, dtype };
-  const { pool, index: plain } = pagesOf(options, { memoryTokens: TIMED.memory, pageSize }, name);
+  const { pool, index: plain } = pagesOf(stores, { memoryTokens: TIMED.memory, pageSize }, name);
   const index = plain && timed(plain, IN_INDEX, clock);
   let evictions = 0;
   pool.lender = index && {

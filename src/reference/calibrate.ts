@@ -86,7 +86,7 @@ export function expectScalesOf(model: Model, { sha256, options }: KvScales, path
   const found: Readonly<Record<string, string>> = { ...sha256, ...options };
   for (const [name, value] of Object.entries(wanted)) {
     if (found[name] === value) continue;
-    const file = name in sha256 || name.includes('.');
+    const file = !(name in optionsOf(model));
     throw new CheckpointError(
       `${path}: the scales were measured with ${file ? `another ${name}` : `${name} = ${found[name]}, and this run has ${value}`}; ` +
         'calibrate again.',
@@ -94,7 +94,7 @@ export function expectScalesOf(model: Model, { sha256, options }: KvScales, path
   }
 }
 
-/** What decides which rows are stored. */
+/** What decides the meaning of a stored row. (Visibility and precision move its values too, as another text does.) */
 function optionsOf({ components: { chosen } }: Model): Record<string, string> {
   return { attention: chosen.attention, positions: chosen.positions };
 }

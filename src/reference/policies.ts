@@ -38,16 +38,17 @@ export function policiesOf(sizes: MemorySizes): Policy[] {
   const { memoryTokens, maxTokens, pageSizes } = sizes;
   for (const pageSize of [PUBLISHED_PAGE, ...pageSizes]) expectRoom(sizes, pageSize);
   const comparable = memoryTokens === PUBLISHED_SIZES.memoryTokens && maxTokens === PUBLISHED_SIZES.maxTokens;
-  const published = (utilisation: number, running: number, idle: number) =>
-    comparable ? { utilisation, running, idle } : null;
+  /** Figure 2's token states, and what it calls reservation and internal fragmentation; figure 13's batch. */
+  const published = (utilisation: number, running: number, reservation: number, internal = 0) =>
+    comparable ? { utilisation, running, idle: reservation + internal } : null;
   const reserve = (name: string, of: Published | null, tokens: (request: Request) => number): Policy => ({
     name,
     published: of,
     newMemory: () => reservations(ONE_VALUE, memoryTokens, tokens),
   });
   return [
-    reserve('reserve the maximum', published(0.204, 7, 0.133 + 0.573), () => maxTokens),
-    reserve('reserve a power of two', published(0.268, 9.81, 0.179 + 0.136), (request) =>
+    reserve('reserve the maximum', published(0.204, 7, 0.133, 0.573), () => maxTokens),
+    reserve('reserve a power of two', published(0.268, 9.81, 0.179, 0.136), (request) =>
       Math.min(maxTokens, powerOfTwo(request)),
     ),
     reserve('reserve the length itself', published(0.382, 13.62, 0.252), heldAtMost),
@@ -78,6 +79,6 @@ function expectRoom({ memoryTokens, maxTokens }: MemorySizes, pageSize: number):
   if (whole >= maxTokens) return;
   throw new UsageError(
     `memoryTokens (--memory-tokens): ${memoryTokens} tokens hold ${whole} in whole pages of ${pageSize}, and a request may have ${maxTokens} ` +
-      '(--max-tokens); give more memory, or smaller pages (--page-sizes).',
+      '(--max-tokens); give more memory, smaller pages (--page-sizes), or shorter requests (--max-tokens).',
   );
 }

@@ -99,7 +99,7 @@ export async function measureQuality(
     for (const run of runs) run.add(await logitsOf(run.model, fed, pause), truth, ids.slice(from + 1, to + 1));
     progress?.(to, last);
   }
-  return [own, ...runs].map((run) => run.result(segment));
+  return [own, ...runs].map((run) => run.result(Math.min(segment, last)));
 }
 
 function withOptions({ config, weights, options, files }: Model, changed: Partial<RunOptions>): Model {
@@ -137,15 +137,10 @@ class Tally {
     }
   }
 
-  result(segment: number): Quality {
+  /** @param fed the tokens of a whole segment */
+  result(fed: number): Quality {
     const { name, tokens, maxKl } = this;
-    const { kvDtype, precision } = this.model.options;
-    const stores = {
-      layers: this.model.components.schemas,
-      precision,
-      dtype: kvDtype === 'auto' ? precision : kvDtype,
-    };
-    const kvBytes = idealBytes(stores, segment);
+    const kvBytes = idealBytes(this.model.components.stores, fed);
     const perplexity = Math.exp(this.cost / tokens);
     return { name, kvBytes, perplexity, meanKl: this.kl / tokens, maxKl, top1: this.same / tokens };
   }

@@ -53,7 +53,7 @@ it('calibrate writes scales that fp8 runs take, and that other runs refuse', () 
   expect(texts[0]).toMatch(/\w/);
   const scaled = ['--kv-scale', 'head', '--kv-scales', out];
   const other = touchstone(['generate', 'It was', '-n', '2', '--kv-dtype', 'fp8_e4m3', ...scaled]);
-  expect([other.code, other.err]).toEqual([2, expect.stringContaining("each of 2 heads of 'keys' in layer 0")]);
+  expect([other.code, other.err]).toEqual([1, expect.stringContaining('measured with another config.json; calibrate')]);
   const slots = touchstone([...args, ...scaled, '--positions', 'in-cache']);
   expect([slots.code, slots.err]).toEqual([
     1,
@@ -69,6 +69,50 @@ it('calibrate writes scales that fp8 runs take, and that other runs refuse', () 
   expect(touchstone([...args, ...scaled]).err).toContain('the key format = "other" is not valid');
 });
 
+it('a golden whose tokens all lie in the residual says that none is read quantised', () => {
+  const out = join(temporaryFolder(), 'golden.safetensors');
+  const kivi = ['--kv-dtype', 'int4', '--kv-keys', 'channel'];
+  const short = touchstone(['golden', MODEL, '--ids', '1,2,3', ...kivi, '--out', out]);
+  expect([short.code, short.err]).toEqual([
+    0,
+    expect.stringContaining('none of 3 tokens is read as int4, symmetric, keys by channel'),
+  ]);
+  const long = touchstone([
+    'golden',
+    MODEL,
+    '--ids',
+    '1,2,3',
+    '--steps',
+    '30',
+    ...kivi,
+    '--kv-residual',
+    '32',
+    '--out',
+    out,
+  ]);
+  expect([long.code, long.err]).toEqual([0, '']);
+});
+
+it('keys by channel take pages of whole groups where no page size is given', () => {
+  const args = [
+    'generate',
+    '--model',
+    MODEL,
+    '--ids',
+    '1,2,3',
+    '-n',
+    '40',
+    '--no-stream',
+    '--kv-dtype',
+    'int4',
+    '--kv-keys',
+    'channel',
+    '--kv-residual',
+    '32',
+  ];
+  expect(output([...args, '--cache', 'prefix'])).toBe(output(args));
+});
+
 it.each<[string[], number, string]>([
   [['calibrate', MODEL, '--text', '/nowhere', '--out', 'x'], 1, '/nowhere: cannot be read (ENOENT)'],
   [
@@ -82,6 +126,17 @@ it.each<[string[], number, string]>([
     'there is no tokenizer.json',
   ],
   [['quality', MODEL], 2, "required option '--text <file>' not specified"],
+  [
+    ['quality', MODEL, '--text', fixture('austen-held-out.txt'), '--lossy-window', '9', '--positions', 'in-cache'],
+    2,
+    '--lossy-window: rules with a window are measured without',
+  ],
+  [
+    ['quality', MODEL, '--text', fixture('austen-held-out.txt'), '--segment', '20', '--lossy-window', '20'],
+    2,
+    'a window of 20 hides nothing in segments of 20',
+  ],
+  [['calibrate', MODEL, '--text', '/dev/null', '--out', 'x'], 1, '/dev/null: the file has no text'],
   [
     ['quality', MODEL, '--text', fixture('austen-held-out.txt'), '--segment', '129'],
     2,

@@ -240,7 +240,7 @@ describe('touchstone memory', () => {
     [['llama-3-70b', '--max-context', '10'], 'cannot hold the context of 8192'],
     [
       ['llama-3-70b', '--attention', 'mla'],
-      '--attention mla: llama-3-70b has no such form, or it is the same as another; expected one of mha, gqa, mqa',
+      '--attention mla: llama-3-70b stores nothing of its own under that name (strategies that store the same are shown once); expected one of mha, gqa, mqa',
     ],
     [['llama-3-70b', '--kv-dtype', 'int3'], 'Allowed choices are float32, float16, bfloat16'],
     [['llama-3-70b', '--batch', '9007199254740991'], 'beyond what can be counted exactly (2^53)'],

@@ -95,8 +95,13 @@ describe('a form of rows that a cache has no meaning for is refused', () => {
       { cache: 'paged', pageSize: 16 },
       'Pages of 16 tokens would cut the groups of 32 tokens',
     ],
-    ['a residual of parts of groups', { ...keys, residual: 48 }, {}, 'must be a multiple of 32, got 48'],
-    ['no residual', { ...keys, residual: 0 }, {}, 'must be a multiple of 32, got 0'],
+    [
+      'a residual of parts of groups',
+      { ...keys, residual: 48 },
+      {},
+      'of the group of 32 tokens (--kv-group), since keys by channel are stored in whole groups, got 48',
+    ],
+    ['no residual', { ...keys, residual: 0 }, {}, 'whole groups, got 0'],
     ['a scale without values', { dtype: 'fp8_e4m3', scale: 'head' }, {}, 'needs amax'],
     ['values without a scale', { dtype: 'fp8_e4m3', amax: [] }, {}, 'no scale is made of it'],
     [

@@ -31,10 +31,10 @@ export function storedPart(
  */
 export interface RowCodec {
   readonly parts: readonly StoredPart[];
-  /** Stores `count` rows, those of `rows` from its row `from` on, in slots `to`, `to` + 1, ... */
-  encode(rows: Floats, from: number, count: number, arrays: readonly Stored[], to: number): void;
-  /** Reads `count` slots from `from` on, in the working precision: a view where they are stored so. */
-  decode(arrays: readonly Stored[], from: number, count: number, precision: Precision): Floats;
+  /** Stores `count` rows, those of `rows` [T, heads, dim] (flat) from its row `fromRow` on, in slots `toSlot`, `toSlot` + 1, ... */
+  encode(rows: Floats, fromRow: number, count: number, arrays: readonly Stored[], toSlot: number): void;
+  /** Reads `count` slots from `fromSlot` on as rows [count, heads, dim] (flat) in the working precision: a view where they are stored so. */
+  decode(arrays: readonly Stored[], fromSlot: number, count: number, precision: Precision): Floats;
 }
 
 export const BYTES = { F64: 8, F32: 4, F16: 2, BF16: 2, F8_E4M3: 1, F8_E5M2: 1, U8: 1 } as const satisfies Record<

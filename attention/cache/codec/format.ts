@@ -33,7 +33,7 @@ export interface KvConfig {
 
 export type KvFormat = FloatFormat | Fp8Format | IntegerFormat;
 
-interface Named {
+interface FormatBase {
   /** One line that tells it from every other format. */
   readonly name: string;
   /** Tokens since the last multiple of this many are not stored in this format yet; 0: all are, at once. */
@@ -42,19 +42,19 @@ interface Named {
   readonly alignment: number;
 }
 
-export interface FloatFormat extends Named {
+export interface FloatFormat extends FormatBase {
   readonly kind: 'float';
   readonly dtype: 'float32' | 'float64' | 'float16' | 'bfloat16';
 }
 
-export interface Fp8Format extends Named {
+export interface Fp8Format extends FormatBase {
   readonly kind: 'fp8';
   readonly dtype: 'fp8_e4m3' | 'fp8_e5m2';
   readonly scale: 'one' | 'tensor' | 'head';
   readonly amax: KvAmax | null;
 }
 
-export interface IntegerFormat extends Named {
+export interface IntegerFormat extends FormatBase {
   readonly kind: 'integer';
   readonly dtype: 'int8' | 'int4';
   readonly zero: 'symmetric' | 'affine';
@@ -133,8 +133,8 @@ function integerFormat(dtype: IntegerFormat['dtype'], config: KvConfig): Integer
   if (residual !== 0) expectSize('residual (--kv-residual)', residual);
   if (keys === 'channel' && (residual === 0 || residual % group !== 0)) {
     throw new UsageError(
-      `kvDtype ${dtype}: keys by channel are stored when whole groups of ${group} tokens are there, so the residual must be a multiple ` +
-        `of ${group}, got ${residual}.`,
+      `residual (--kv-residual): expected a multiple of the group of ${group} tokens (--kv-group), since keys by channel are stored in ` +
+        `whole groups, got ${residual}.`,
     );
   }
   const parts = [

@@ -49,5 +49,6 @@ function scalesOf({ dtype, scale, amax }: Fp8Format, layer: number, { name, head
   }
   const { largest } = FLOAT8[dtype === 'fp8_e4m3' ? 'F8_E4M3' : 'F8_E5M2'];
   const most = Math.max(...measured);
+  // a head of zeros has no scale, and any will do
   return Float32Array.from(measured, (own) => f(f(scale === 'tensor' ? most : own) / largest) || 1);
 }

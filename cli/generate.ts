@@ -98,7 +98,7 @@ async function run(argument: string | undefined, flags: Flags): Promise<void> {
   }
   const cache = flags.loadCache === undefined ? model.components.newCache() : loadCache(flags.loadCache, model);
   const ids = flags.ids ?? (fromCache ? [...cache.ids] : encodePrompt(prompt!, tokenizer, flags.model));
-  if (flags.loadCache !== undefined) goBackToCommon(cache, ids, flags.loadCache);
+  if (flags.loadCache !== undefined) goBackToCommon(cache, ids, flags.loadCache, model.components.format.residual);
   watch.lap('load');
   const room = Math.min(longestText(model) - ids.length, 128);
   const seed = flags.seed ?? Math.floor(Math.random() * 2 ** 32);
@@ -120,7 +120,7 @@ function jsonOf({ newIds, text, finish, logprobs }: Continuation, seed: number) 
 }
 
 /** Lets go of what a loaded cache holds beyond the prompt, and of the prompt's last token, whose logits are needed. */
-function goBackToCommon(cache: KvCache, ids: readonly number[], file: string): void {
+function goBackToCommon(cache: KvCache, ids: readonly number[], file: string, residual: number): void {
   const common = commonBeginning(cache.ids, ids);
   if (common === 0) {
     throw new TouchstoneError(
@@ -128,7 +128,18 @@ function goBackToCommon(cache: KvCache, ids: readonly number[], file: string): v
     );
   }
   const to = Math.min(common, ids.length - 1);
-  if (to < cache.next) cache.rollback(to);
+  if (to < cache.next) goBack(cache, to, residual);
+}
+
+/** To a position, or where rows there are quantised that it reads as they were computed, to the block's beginning: the rest is fed again. */
+function goBack(cache: KvCache, position: number, residual: number): void {
+  try {
+    cache.rollback(position);
+  } catch (error) {
+    const block = residual > 0 ? position - (position % residual) : position;
+    if (block === position) throw error;
+    cache.rollback(block);
+  }
 }
 
 /** @throws UsageError for flags that do not go together. */

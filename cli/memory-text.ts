@@ -102,6 +102,10 @@ function notesOf({ rows, asked }: MemoryReport): string[] {
     [true, 'ideal: what one sequence must keep, the rows that its last token reads and their scales.'],
     [true, allocationNote(rows, asked)],
     [
+      rows.some(({ kvDtype }) => kvDtype.startsWith('fp8')),
+      'fp8: static scales, where there are any, take 4 bytes for each head of a stream and layer, once for the model; they are not counted here.',
+    ],
+    [
       waiting !== undefined,
       `${waiting?.kvDtype} (KIVI): the newest tokens wait in float32, 4 bytes a value, until ${waiting?.residual} are there. ` +
         `After ${number(context)} tokens ${number(context % (waiting?.residual ?? 1))} wait, which ideal counts; caches have room for ${waiting?.residual}.`,

@@ -67,6 +67,7 @@ export function encodePrompt(text: string, tokenizer: TextTokenizer | null, fold
 /** A file's text -> token ids. @throws TouchstoneError where there is no tokenizer, or the file has no text */
 export function encodeText(path: string, tokenizer: TextTokenizer | null, folder: string): number[] {
   const text = readTextFile(path);
+  if (!tokenizer) throw new TouchstoneError(`${folder}: there is no tokenizer.json, so no text can be read.`);
   if (text.trim() === '') throw new TouchstoneError(`${path}: the file has no text; give one that has.`);
   return encodePrompt(text, tokenizer, folder);
 }

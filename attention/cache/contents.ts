@@ -1,6 +1,12 @@
 /** What caches share that let their contents be saved and restored. */
 import { RequestError } from '../../src/errors.js';
-import type { LayerContents } from './cache.js';
+import type { CacheContents, LayerContents } from './cache.js';
+
+/** @throws RequestError if a cache without a residual is given one */
+export function expectNoResidual({ residual }: CacheContents): void {
+  if (residual === null) return;
+  throw new RequestError('The saved cache has a residual, and this one keeps none; choose the same kvDtype.');
+}
 
 /** @throws RequestError, if a cache that keeps every token is given the rows of some. */
 export function expectAllRows({ positions }: LayerContents, next: number): void {

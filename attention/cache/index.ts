@@ -90,7 +90,7 @@ function sumOf(each: readonly ReturnType<KvCache['bytes']>[]): ReturnType<KvCach
 function contiguous(options: CacheOptions, tokens: number | null): CacheSource {
   const { residual } = kvFormat(options.dtype);
   const plans = plansOf(options);
-  const whole = tokens !== null && residual > 0 ? wholeBlocks(tokens, residual) : tokens;
+  const whole = tokens !== null && residual > 0 ? wholeBlocks(tokens - 1, residual) : tokens;
   const source = alone(
     () => new LayeredCache(plans.map((plan) => new ContiguousStore(plan, whole))),
     tokens ?? Number.POSITIVE_INFINITY,
@@ -109,8 +109,10 @@ function withResidual(options: CacheOptions, source: CacheSource, preallocated: 
   if (residual === 0) return source;
   const exact = plansOf({ ...options, dtype: options.precision });
   const plan = { residual, stored: plansOf(options), exact, preallocated };
+  const handedOver = Number.isFinite(source.capacity) ? wholeBlocks(source.capacity, residual) : source.capacity;
   return {
     ...source,
+    capacity: preallocated ?? handedOver + residual,
     newCache: () => new ResidualCache(source.newCache(), plan),
     bytes: (given) => {
       const caches = given as readonly ResidualCache[];

@@ -1,5 +1,6 @@
 import type { CacheBlock, StreamRows } from '../streams.js';
 import type { CacheContents, KvCache, LayerContents } from './cache.js';
+import { expectNoResidual } from './contents.js';
 import { TokenLog } from './token-log.js';
 
 /** Where one layer's rows of one sequence live. Between `begin` and `commit` nothing that is committed may change. */
@@ -101,8 +102,10 @@ export class LayeredCache implements KvCache {
     return { ids: this.ids.slice(), layers: this.stores.map((store) => store.contents()), residual: null };
   }
 
-  restore({ ids, layers }: CacheContents): void {
+  restore(contents: CacheContents): void {
+    const { ids, layers } = contents;
     this.log.expectEmpty();
+    expectNoResidual(contents);
     try {
       for (const [i, store] of this.stores.entries()) store.load(layers[i]!, ids.length);
     } catch (error) {

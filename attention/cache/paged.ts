@@ -1,7 +1,7 @@
 import type { CacheBlock, StreamRows } from '../streams.js';
 import { consecutive } from '../streams.js';
 import type { CacheContents, KvCache } from './cache.js';
-import { expectAllRows } from './contents.js';
+import { expectAllRows, expectNoResidual } from './contents.js';
 import type { Page, PagePool } from './page-pool.js';
 import type { PrefixIndex } from './prefix-index.js';
 import { ResidualCache } from './residual.js';
@@ -145,8 +145,10 @@ export class PagedCache implements KvCache {
     return { ids: this.ids.slice(), layers, residual: null };
   }
 
-  restore({ ids, layers }: CacheContents): void {
+  restore(contents: CacheContents): void {
+    const { ids, layers } = contents;
     this.log.expectEmpty();
+    expectNoResidual(contents);
     for (const layer of layers) expectAllRows(layer, ids.length);
     this.begin(consecutive(0, ids.length), [...ids]);
     try {

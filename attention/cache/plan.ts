@@ -46,7 +46,7 @@ export function plannedLayers(cache: CacheName, options: CacheOptions, sizes: Ca
   const passes = { first: prompt, step: 1, total: tokens };
   const rows = residual === 0 ? passes : handedOver(passes, residual);
   expectRoom(cache, sizes, tokens, rows.total);
-  const whole = residual === 0 ? sizes : { ...sizes, cacheTokens: wholeBlocks(sizes.cacheTokens, residual) };
+  const whole = residual === 0 ? sizes : { ...sizes, cacheTokens: wholeBlocks(sizes.cacheTokens - 1, residual) };
   const stored = plansOf(options).map((plan) => storedBytes(cache, plan, whole, rows));
   if (residual === 0 || cache === 'none') return stored;
   const initial = cache === 'preallocated' ? Math.min(residual, sizes.cacheTokens) : 0;

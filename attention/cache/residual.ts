@@ -13,7 +13,7 @@ import type { CacheContents, KvCache } from './cache.js';
 import { bytesOf } from './codec/layout.js';
 import { expectPreallocated } from './contiguous.js';
 import { type LayerPlan, newRows } from './layer-plan.js';
-import type { LayerRows } from './rows.js';
+import { expectSameForm, type LayerRows } from './rows.js';
 import { TokenLog } from './token-log.js';
 
 /** Of `length` tokens, those in whole blocks of the residual: floor(l / R) R. */
@@ -194,6 +194,7 @@ export class ResidualCache implements KvCache {
   restore({ ids, layers, residual }: CacheContents): void {
     this.log.expectEmpty();
     if (!residual) throw new RequestError('The saved cache has no residual, and this one would need it.');
+    for (const [layer, { rows }] of layers.entries()) expectSameForm(rows.layout, this.plan.stored[layer]!.layout);
     const kept = residual[0]?.positions.length ?? 0;
     const older = ids.subarray(0, ids.length - kept);
     if (this.plan.preallocated !== null) expectPreallocated(this.plan.preallocated, ids.length);

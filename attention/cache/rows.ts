@@ -75,10 +75,7 @@ export class LayerRows {
   }
 
   private expectSlots(other: LayerRows, needed: number): void {
-    const arrays = ({ layout }: LayerRows) => JSON.stringify(layout.streams.map(({ codec }) => codec.parts));
-    if (other.layout !== this.layout && arrays(other) !== arrays(this)) {
-      throw new ShapeError('Rows cannot be copied bit for bit between caches that keep them in different forms.');
-    }
+    expectSameForm(other.layout, this.layout);
     if (other.capacity < needed) throw new ShapeError(`Expected rows of ${needed} tokens, got ${other.capacity}.`);
   }
 
@@ -142,6 +139,14 @@ export class LayerRows {
       for (const [p, part] of codec.parts.entries()) act(part, this.arrays[s]!, s, p);
     }
   }
+}
+
+/** @throws RequestError for rows whose bytes mean something else here */
+export function expectSameForm(found: RowLayout, expected: RowLayout): void {
+  if (found === expected || found.form === expected.form) return;
+  throw new RequestError(
+    'The rows are kept in another form than this cache keeps its own in; choose the same kvDtype.',
+  );
 }
 
 /** Of arrays that need never hold more than this many rows, in runs of `run`. */

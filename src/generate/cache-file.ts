@@ -129,6 +129,7 @@ function readContents(file: SafetensorsFile, { components: { plans } }: Model): 
   const layers = plans.stored.map((plan, i) => readLayer(file, `layers.${i}`, plan, ids.length));
   const residual = plans.exact?.map((plan, i) => readLayer(file, `layers.${i}.residual`, plan, ids.length)) ?? null;
   const contents = { ids, layers, residual };
+  for (const { positions } of residual ?? []) expectLast(file, positions, ids.length);
   const tensors = tensorsOf(contents);
   if (tensors.length !== file.tensors.size || hashOf(tensors) !== file.metadata.get('contents_sha256')) {
     throw new CheckpointError(
@@ -136,6 +137,12 @@ function readContents(file: SafetensorsFile, { components: { plans } }: Model): 
     );
   }
   return contents;
+}
+
+/** @throws CheckpointError unless these are the last positions of the sequence, one after the other */
+function expectLast({ path }: SafetensorsFile, positions: Int32Array, next: number): void {
+  if (positions.every((position, row) => position === next - positions.length + row)) return;
+  throw new CheckpointError(`${path}: the rows of the residual are not those of the last ${positions.length} tokens.`);
 }
 
 /** @throws CheckpointError for positions that cannot be, or arrays of another dtype or shape than they would have */

@@ -55,7 +55,7 @@ const schema = z.strictObject({
   touchstone: z.string(),
   sha256: z.record(z.string(), z.string()),
   options: z.record(z.string(), z.string()),
-  tokens: z.int(),
+  tokens: z.int().positive(),
   amax: z.array(z.record(z.string(), z.array(z.number().nonnegative()))),
 });
 
@@ -81,20 +81,22 @@ export function readScales(path: string): KvScales {
 }
 
 /** @throws CheckpointError for scales that were measured on another checkpoint, or on rows of another kind */
-export function expectScalesOf(model: Model, { sha256, options }: KvScales, path: string): void {
-  const wanted = { ...hashesOf(model.files), ...optionsOf(model) };
-  const found: Readonly<Record<string, string>> = { ...sha256, ...options };
-  for (const [name, value] of Object.entries(wanted)) {
-    if (found[name] === value) continue;
-    const file = !(name in optionsOf(model));
-    throw new CheckpointError(
-      `${path}: the scales were measured with ${file ? `another ${name}` : `${name} = ${found[name]}, and this run has ${value}`}; ` +
-        'calibrate again.',
-    );
+export function expectScalesOf(model: Model, { sha256, options, amax }: KvScales, path: string): void {
+  const fail = (what: string): never => {
+    throw new CheckpointError(`${path}: the scales were measured with ${what}; calibrate again.`);
+  };
+  for (const [name, hash] of Object.entries(hashesOf(model.files))) if (sha256[name] !== hash) fail(`another ${name}`);
+  for (const [name, value] of Object.entries(optionsOf(model))) {
+    if (options[name] !== value) fail(`${name} = ${options[name]}, and this run has ${value}`);
   }
+  const streams = (layers: readonly object[]) => JSON.stringify(layers.map((layer) => Object.keys(layer).sort()));
+  const stored = model.components.schemas.map((schema) =>
+    Object.fromEntries(schema.streams.map(({ name }) => [name, 0])),
+  );
+  if (streams(amax) !== streams(stored)) fail('other layers or streams');
 }
 
-/** What decides the meaning of a stored row. (Visibility and precision move its values too, as another text does.) */
+/** What decides which values are stored. (Precision moves them by roundings alone.) */
 function optionsOf({ components: { chosen } }: Model): Record<string, string> {
-  return { attention: chosen.attention, positions: chosen.positions };
+  return { attention: chosen.attention, visibility: chosen.visibility, positions: chosen.positions };
 }

@@ -18,7 +18,7 @@ export interface LossyChoice {
 
 export interface Quality {
   readonly name: string;
-  /** Bytes that a cache must keep at the end of a segment: what windows still see, in the form of the rows, scales included. */
+  /** The most bytes that a cache must keep of a segment: what windows still see, in the form of the rows, with scales and a full residual. */
   readonly kvBytes: number;
   readonly perplexity: number;
   /** KL(exact || this) of the next token, in nats. */
@@ -140,7 +140,9 @@ class Tally {
   /** @param fed the tokens of a whole segment */
   result(fed: number): Quality {
     const { name, tokens, maxKl } = this;
-    const kvBytes = idealBytes(this.model.components.stores, fed);
+    const { stores, format } = this.model.components;
+    const fullest = format.residual === 0 ? fed : Math.floor((fed + 1) / format.residual) * format.residual - 1;
+    const kvBytes = Math.max(idealBytes(stores, fed), idealBytes(stores, Math.max(fullest, 0)));
     const perplexity = Math.exp(this.cost / tokens);
     return { name, kvBytes, perplexity, meanKl: this.kl / tokens, maxKl, top1: this.same / tokens };
   }

@@ -32,6 +32,27 @@ function hashOf(values: Floats): string {
   return createHash('sha256').update(bytesOfArray(words)).digest('hex');
 }
 
+it('what is computed in float64 is rounded to float32 before it is stored', () => {
+  const layer = { streams: [{ name: 'keys', heads: 1, dim: 8, key: true }], retention: keepsAll };
+  const rows = Float64Array.from({ length: 32 }, (_, i) => Math.sin(i) + 2 ** -30 / (i + 1)).fill(
+    1 + 2 ** -8 + 2 ** -40,
+    0,
+    3,
+  );
+  for (const dtype of ['float16', 'bfloat16', 'fp8_e5m2', 'int8', 'int4'] as const) {
+    for (const config of [{ dtype }, ...(dtype.startsWith('int') ? [{ dtype, zero: 'affine' } as const] : [])]) {
+      const stored = [rows, Float32Array.from(rows)].map((data) => {
+        const precision = data instanceof Float64Array ? 'float64' : 'float32';
+        const [plan] = plansOf({ layers: [layer], precision, dtype: config });
+        const held = newRows(plan!, 4);
+        held.writeInto(0, 4, { keys: tensor(data, [4, 1, 8]) });
+        return held.stored().map((array) => [...array.data]);
+      });
+      expect(stored[0]).toEqual(stored[1]);
+    }
+  }
+});
+
 it('rows that share scales come and go by whole runs', () => {
   const layer = { streams: [{ name: 'keys', heads: 1, dim: 2, key: true }], retention: keepsAll };
   const dtype = { dtype: 'int4', keys: 'channel', group: 4, residual: 4 } as const;

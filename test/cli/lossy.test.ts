@@ -59,6 +59,17 @@ it('calibrate writes scales that fp8 runs take, and that other runs refuse', () 
     1,
     expect.stringContaining('positions = absolute, and this run has in-cache'),
   ]);
+  const seen = touchstone([...args, ...scaled, '--visibility', 'sliding', '--window', '9']);
+  expect([seen.code, seen.err]).toEqual([
+    1,
+    expect.stringContaining('visibility = causal, and this run has sliding 9'),
+  ]);
+  const saved = readFileSync(out, 'utf8');
+  editJson(out, (file) => ({ ...file, amax: (file.amax as unknown[]).slice(1) }));
+  expect(touchstone([...args, ...scaled]).err).toContain('measured with other layers or streams; calibrate again');
+  editJson(out, (file) => ({ ...file, amax: Array(4).fill({ keys: [1e300, 1, 1, 1], values: [1, 1, 1, 1] }) }));
+  expect(touchstone([...args, ...scaled]).err).toContain("each of 4 heads of 'keys' in layer 0, got [1e+300,1,1,1]");
+  writeFileSync(out, saved);
   editJson(out, (file) => ({ ...file, sha256: { 'config.json': 'x' } }));
   const changed = touchstone([...args, ...scaled]);
   expect([changed.code, changed.err]).toEqual([
@@ -91,6 +102,28 @@ it('a golden whose tokens all lie in the residual says that none is read quantis
     out,
   ]);
   expect([long.code, long.err]).toEqual([0, '']);
+});
+
+it('a saved cache with a residual goes on from any common beginning: from its block, if it must', () => {
+  const out = join(temporaryFolder(), 'cache.safetensors');
+  const form = [
+    '--model',
+    MODEL,
+    '--kv-dtype',
+    'int4',
+    '--kv-keys',
+    'channel',
+    '--kv-group',
+    '4',
+    '--kv-residual',
+    '8',
+  ];
+  const ids = Array.from({ length: 20 }, (_, i) => i + 1);
+  output(['generate', ...form, '--ids', ids.join(), '-n', '0', '--save-cache', out]);
+  for (const prompt of [ids.slice(0, 10), [...ids.slice(0, 15), 99, 98, 97], [...ids, 5], ids.slice(0, 3)]) {
+    const args = ['generate', ...form, '--ids', prompt.join(), '-n', '6', '--no-stream'];
+    expect(output([...args, '--load-cache', out])).toBe(output(args));
+  }
 });
 
 it('keys by channel take pages of whole groups where no page size is given', () => {

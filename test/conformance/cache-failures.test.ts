@@ -42,7 +42,7 @@ describe('a restore that fails', () => {
     const [narrow] = plansOf({ layers: layersOf('paged', [keys]), precision: 'float32', dtype: 'float16' });
     for (const [rows, why] of [
       [newRows(plan!, 2), 'Expected rows of 3 tokens, got 2'],
-      [newRows(narrow!, 3), 'different forms'],
+      [newRows(narrow!, 3), 'kept in another form'],
     ] as const) {
       expect(() => cache.restore({ ids, layers: [layers[0]!, { positions, rows }], residual: null })).toThrow(why);
       expect([cache.next, source.pool!.used]).toEqual([0, 0]);

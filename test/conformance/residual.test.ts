@@ -127,6 +127,36 @@ describe.each(['prefix', 'radix'] as const)('a cache %s with a residual', (name)
   });
 });
 
+it('contents of another form are refused, by every cache and whatever fits', () => {
+  const forms: KvConfig[] = [FORM, { ...FORM, residual: 4 }, { ...FORM, zero: 'affine' }, { dtype: 'fp8_e4m3' }];
+  const scaled: KvConfig = { dtype: 'fp8_e4m3', scale: 'head', amax: [0, 1].map(() => ({ keys: [2] })) };
+  for (const name of kept) {
+    for (const saved of forms) {
+      for (const other of [...forms, scaled].filter((form) => form !== saved)) {
+        for (const length of [3, 14]) {
+          const cache = sourceOf(name, saved).newCache();
+          append(cache, values(0, length));
+          const target = sourceOf(name, other).newCache();
+          expect(() => target.restore(cache.contents())).toThrow(/kept in another form|has (no|a) residual/);
+          expect(target.next).toBe(0);
+        }
+      }
+    }
+  }
+});
+
+it('a pool holds a block more than its pages, since the newest tokens take none', () => {
+  for (const poolPages of [1, 3, 4]) {
+    const source = sourceOf('paged', FORM, { ...SIZES, pageSize: 4, poolPages });
+    const cache = source.newCache();
+    let held = 0;
+    expect(() => {
+      for (; held < 100; held++) append(cache, [held]);
+    }).toThrow('more pages of 4 tokens are needed');
+    expect(source.capacity).toBe(held);
+  }
+});
+
 it('several sequences need pages for what they hand over alone', () => {
   const source = sourceOf('paged', FORM, { ...SIZES, pageSize: 2, poolPages: 3 });
   const cache = source.newCache();

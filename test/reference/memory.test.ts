@@ -115,6 +115,18 @@ describe('presets', () => {
   });
 
   it('are all in that table, each once', () => {
+    const sizes = PRESETS.map(({ name, context, layers }) => {
+      const windows = layers.map(({ visibility }) => (visibility.kind === 'sliding' ? visibility.window : 0));
+      return `${name} ${context} ${[...new Set(windows)].map((window) => `${windows.filter((w) => w === window).length}x${window}`)}`;
+    });
+    expect(sizes).toEqual([
+      'llama-2-7b 4096 32x0', 'llama-2-70b 4096 80x0', 'llama-3-8b 8192 32x0', 'llama-3-70b 8192 80x0', 'llama-3.1-8b 131072 32x0',
+      'llama-3.1-70b 131072 80x0', 'mistral-7b-v0.1 32768 32x4096', 'gemma-3-1b 32768 22x512,4x0', 'gemma-3-4b 131072 29x1024,5x0',
+      'gemma-3-12b 131072 40x1024,8x0', 'gemma-3-27b 131072 52x1024,10x0', 'qwen3-0.6b 40960 28x0', 'qwen3-1.7b 40960 28x0',
+      'qwen3-4b 40960 36x0', 'qwen3-8b 40960 36x0', 'qwen3-14b 40960 40x0', 'qwen3-32b 40960 64x0', 'qwen3-30b-a3b 40960 48x0',
+      'qwen3-235b-a22b 40960 94x0', 'gpt-oss-20b 131072 12x128,12x0', 'gpt-oss-120b 131072 18x128,18x0', 'deepseek-v2 163840 60x0',
+      'deepseek-v3 163840 61x0',
+    ]); // biome-ignore format: a list
     expect(PRESETS.length).toBe(23);
     expect(new Set(PRESETS.map(({ name }) => name)).size).toBe(23);
   });

@@ -15,8 +15,8 @@ function whole(dtype: Precision, { heads, dim }: StreamSchema): RowCodec {
   const size = heads * dim;
   return {
     parts: [storedPart('values', dtype === 'float64' ? 'F64' : 'F32', 1, [heads, dim])],
-    encode(rows, from, count, [values], to) {
-      values!.set(rows.subarray(from * size, (from + count) * size), to * size);
+    encode(rows, fromRow, count, [values], toSlot) {
+      values!.set(rows.subarray(fromRow * size, (fromRow + count) * size), toSlot * size);
     },
     decode([values], from, count, precision) {
       const stored = values!.subarray(from * size, (from + count) * size) as Floats;
@@ -33,9 +33,9 @@ function words(dtype: 'F16' | 'BF16', { heads, dim }: StreamSchema): RowCodec {
   const size = heads * dim;
   return {
     parts: [storedPart('values', dtype, 1, [heads, dim])],
-    encode(rows, from, count, [values], to) {
+    encode(rows, fromRow, count, [values], toSlot) {
       for (let i = 0; i < count * size; i++) {
-        values![to * size + i] = roundTo16(dtype, Math.fround(rows[from * size + i]!));
+        values![toSlot * size + i] = roundTo16(dtype, Math.fround(rows[fromRow * size + i]!));
       }
     },
     decode: ([values], from, count, precision) =>

@@ -21,9 +21,9 @@ export function fp8Codec(format: Fp8Format, layer: number, stream: StreamSchema)
   const scales = Float32Array.from({ length: size }, (_, i) => scale_G[Math.floor(i / dim)]!);
   return {
     parts: [storedPart('values', dtype, 1, [heads, dim])],
-    encode(rows, from, count, [values], to) {
+    encode(rows, fromRow, count, [values], toSlot) {
       for (let i = 0; i < count * size; i++) {
-        values![to * size + i] = roundTo8(dtype, f(f(rows[from * size + i]!) / scales[i % size]!));
+        values![toSlot * size + i] = roundTo8(dtype, f(f(rows[fromRow * size + i]!) / scales[i % size]!));
       }
     },
     decode([values], from, count, precision) {
@@ -41,7 +41,7 @@ export function fp8Codec(format: Fp8Format, layer: number, stream: StreamSchema)
 function scalesOf({ dtype, scale, amax }: Fp8Format, layer: number, { name, heads }: StreamSchema): Float32Array {
   if (scale === 'one' || amax === null) return new Float32Array(heads).fill(1);
   const measured = amax[layer]?.[name];
-  if (measured?.length !== heads || !measured.every((value) => value >= 0 && Number.isFinite(value))) {
+  if (measured?.length !== heads || !measured.every((value) => value >= 0 && Number.isFinite(f(value)))) {
     throw new UsageError(
       `kvDtype ${dtype}: scales need the largest |value| of each of ${heads} heads of '${name}' in layer ${layer}, ` +
         `got ${JSON.stringify(measured ?? null)}; calibrate with the same checkpoint and --attention.`,

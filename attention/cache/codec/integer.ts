@@ -13,7 +13,7 @@
  */
 import { ShapeError } from '../../../src/errors.js';
 import { roundedToEven, roundTo16, tableOf } from '../../../src/tensor/dtype.js';
-import { type Floats, floats } from '../../../src/tensor/tensor.js';
+import { type Floats, floats, type Precision } from '../../../src/tensor/tensor.js';
 import type { StreamSchema } from '../../streams.js';
 import { type RowCodec, type Stored, storedPart } from './codec.js';
 import type { IntegerFormat } from './format.js';
@@ -35,50 +35,82 @@ interface Range {
   readonly bits: 4 | 8;
 }
 
+/** What encoding and decoding share. */
+interface Scheme {
+  /** Values a row. */
+  readonly size: number;
+  readonly rowBytes: number;
+  readonly range: Range;
+  readonly grouping: Grouping;
+  /** Of scales and minima. */
+  readonly dtype: 'F16' | 'F32';
+  readonly floatAt: (scales: Stored, at: number) => number;
+}
+
 export function integerCodec(format: IntegerFormat, stream: StreamSchema): RowCodec {
   const size = stream.heads * stream.dim;
-  const affine = format.zero === 'affine';
   const range = rangeOf(format);
   const rowBytes = Math.ceil((size * range.bits) / 8);
   const grouping = groupingOf(format, stream);
-  const { slots, count: length, groupOf } = grouping;
   const dtype = format.scaleDtype === 'float16' ? 'F16' : 'F32';
-  const floatAt = readerOf(dtype);
+  const scheme: Scheme = { size, rowBytes, range, grouping, dtype, floatAt: readerOf(dtype) };
+  const shared = (name: 'scales' | 'minima') => storedPart(name, dtype, grouping.slots, grouping.shape);
   return {
     parts: [
       storedPart('values', 'U8', 1, [rowBytes]),
-      storedPart('scales', dtype, slots, grouping.shape),
-      ...(affine ? [storedPart('minima', dtype, slots, grouping.shape)] : []),
+      shared('scales'),
+      ...(format.zero === 'affine' ? [shared('minima')] : []),
     ],
-    encode(rows, from, count, [values, scales, minima], to) {
-      expectWholeRuns(slots, count, to);
-      const codes = new Uint8Array(size);
-      for (let start = 0; start < count; start += slots) {
-        const [at, first] = [(from + start) * size, ((to + start) / slots) * length];
-        scalesInto(scales!, minima, first, measure(rows, at, grouping), range, dtype);
-        for (let row = 0; row < slots; row++) {
-          for (let i = 0; i < size; i++) {
-            const g = first + groupOf[i]!;
-            const x = f(rows[at + row * size + i]!);
-            codes[i] = quantised(minima ? f(x - floatAt(minima, g)) : x, floatAt(scales!, g), range);
-          }
-          packInto(values as Uint8Array, (to + start + row) * rowBytes, codes, range.bits);
-        }
+    encode(rows, fromRow, count, arrays, toSlot) {
+      const { slots } = grouping;
+      expectWholeRuns(slots, count, toSlot);
+      for (let done = 0; done < count; done += slots) {
+        encodeRun(scheme, rows, (fromRow + done) * size, arrays, toSlot + done);
       }
     },
-    decode([values, scales, minima], from, count, precision) {
-      const found = floats(precision, count * size);
-      for (let row = 0; row < count; row++) {
-        const first = Math.floor((from + row) / slots) * length;
-        for (let i = 0; i < size; i++) {
-          const g = first + groupOf[i]!;
-          const scaled = f(codeAt(values as Uint8Array, (from + row) * rowBytes, i, range) * floatAt(scales!, g));
-          found[row * size + i] = minima ? f(scaled + floatAt(minima, g)) : scaled;
-        }
-      }
-      return found;
-    },
+    decode: (arrays, fromSlot, count, precision) => decoded(scheme, arrays, fromSlot, count, precision),
   };
+}
+
+/** Stores the rows of one run of slots, those of `rows` from the value at `at` on, with the scales that they share. */
+function encodeRun(
+  { size, rowBytes, range, grouping, dtype, floatAt }: Scheme,
+  rows: Floats,
+  at: number,
+  [values, scales, minima]: readonly Stored[],
+  toSlot: number,
+): void {
+  const first = (toSlot / grouping.slots) * grouping.count;
+  scalesInto(scales!, minima, first, measure(rows, at, grouping), range, dtype);
+  const codes = new Uint8Array(size);
+  for (let row = 0; row < grouping.slots; row++) {
+    for (let i = 0; i < size; i++) {
+      const g = first + grouping.groupOf[i]!;
+      const x = f(rows[at + row * size + i]!);
+      codes[i] = quantised(minima ? f(x - floatAt(minima, g)) : x, floatAt(scales!, g), range);
+    }
+    packInto(values as Uint8Array, (toSlot + row) * rowBytes, codes, range.bits);
+  }
+}
+
+function decoded(
+  { size, rowBytes, range, grouping, floatAt }: Scheme,
+  [values, scales, minima]: readonly Stored[],
+  fromSlot: number,
+  count: number,
+  precision: Precision,
+): Floats {
+  const rows = floats(precision, count * size);
+  for (let row = 0; row < count; row++) {
+    const slot = fromSlot + row;
+    const first = Math.floor(slot / grouping.slots) * grouping.count;
+    for (let i = 0; i < size; i++) {
+      const g = first + grouping.groupOf[i]!;
+      const scaled = f(codeAt(values as Uint8Array, slot * rowBytes, i, range) * floatAt(scales!, g));
+      rows[row * size + i] = minima ? f(scaled + floatAt(minima, g)) : scaled;
+    }
+  }
+  return rows;
 }
 
 function rangeOf({ dtype, zero }: IntegerFormat): Range {

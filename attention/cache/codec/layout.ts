@@ -10,13 +10,15 @@ export interface RowLayout {
   readonly streams: readonly { readonly schema: StreamSchema; readonly codec: RowCodec }[];
   /** Rows come and go by runs of this many. */
   readonly alignment: number;
+  /** All that decides what the bytes mean. */
+  readonly form: string;
 }
 
 /** @throws UsageError for a format that has no meaning for the layer */
 export function layoutOf(asked: KvDtype | KvConfig, { streams }: LayerSchema, layer: number): RowLayout {
   const format = kvFormat(asked);
   const codecs = streams.map((schema) => ({ schema, codec: codecOf(format, schema, layer) }));
-  return { streams: codecs, alignment: format.alignment };
+  return { streams: codecs, alignment: format.alignment, form: JSON.stringify([format, streams]) };
 }
 
 function codecOf(format: KvFormat, schema: StreamSchema, layer: number): RowCodec {

@@ -94,6 +94,17 @@ describe('bookkeepingOf', () => {
     expect(found.tables).toBeGreaterThan(0);
   });
 
+  it("times every call that a step makes of its tables: room, beginning, each layer's blocks, and the end", async () => {
+    let now = 0;
+    vi.spyOn(performance, 'now').mockImplementation(() => now++); // each call takes one
+    try {
+      const { tables, running } = await bookkeepingOf(model, requests, { pageSize: 256, index: 'none' });
+      expect(tables).toBeCloseTo(running * (1 + 1 + model.config.layers.length + 1), 9);
+    } finally {
+      vi.restoreAllMocks();
+    }
+  });
+
   it('counts the same steps for both indices', async () => {
     const counted = async (index: 'hash' | 'radix') => {
       const { steps, running, held, evictions } = await bookkeepingOf(model, requests, { pageSize: 8, index });

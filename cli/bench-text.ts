@@ -1,11 +1,12 @@
 /** What `touchstone bench cache` prints: tables in Markdown. */
 import { type Bookkeeping, TIMED } from '../src/reference/bookkeeping.js';
 import type { Fragmentation } from '../src/reference/fragmentation.js';
-import { PUBLISHED_PAGE, type Published } from '../src/reference/policies.js';
+import { type Policy, PUBLISHED_PAGE, type Published } from '../src/reference/policies.js';
 import { SHAREGPT, type SharedPrefixes } from '../src/reference/workload.js';
 import { type Column, markdownTable } from './table.js';
 
 export interface FragmentationRow extends Fragmentation {
+  readonly kind: Policy['kind'];
   readonly name: string;
   readonly published: Published | null;
 }
@@ -68,7 +69,7 @@ function fragmentationTable(rows: readonly FragmentationRow[]): string {
   return table(
     [...header, ...speed],
     rows.map((row) => [
-      row.name,
+      `${row.kind === 'pages' ? 'pages of' : 'reserve'} ${row.name}`,
       percent(row.utilisation),
       row.published ? percent(row.published.utilisation) : '',
       percent(wasted(row)),
@@ -88,10 +89,10 @@ function speedCells(row: FragmentationRow, first: FragmentationRow): string[] {
 
 /** The claims of vLLM's announcement (June 2023) and of figure 2 of its paper, each beside what was found. */
 function claimText(rows: readonly FragmentationRow[]): string {
-  const reserved = rows.filter(({ name }) => name.startsWith('reserve '));
-  const paged = rows.filter(({ name }) => name.startsWith('pages '));
+  const reserved = rows.filter(({ kind }) => kind === 'reservation');
+  const paged = rows.filter(({ kind }) => kind === 'pages');
   const list = (found: readonly FragmentationRow[], share: (row: FragmentationRow) => number) =>
-    found.map((row) => `${percent(share(row))} (${row.name.replace(/^(reserve|pages of) /, '')})`).join(', ');
+    found.map((row) => `${percent(share(row))} (${row.name})`).join(', ');
   const filled = (row: Published | Fragmentation) => row.utilisation / (row.utilisation + idleOf(row));
   const comparable = reserved.filter(({ published }) => published);
   return [

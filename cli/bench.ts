@@ -81,8 +81,8 @@ async function fragmentation(
   sizes: Parameters<typeof policiesOf>[0],
 ): Promise<FragmentationRow[]> {
   const rows: FragmentationRow[] = [];
-  for (const { name, published, newMemory } of policiesOf(sizes)) {
-    rows.push({ name, published, ...(await fragmentationOf(requests, newMemory(), pause)) });
+  for (const { kind, name, published, newMemory } of policiesOf(sizes)) {
+    rows.push({ kind, name, published, ...(await fragmentationOf(requests, newMemory(), pause)) });
   }
   return rows;
 }
@@ -95,7 +95,7 @@ async function sharing(requests: readonly Request[], memoryTokens: number): Prom
     ['radix', 'radix (tree)'],
   ] as const) {
     const memory = inPages(memoryTokens, PUBLISHED_PAGE, index);
-    rows.push({ name, published: null, ...(await fragmentationOf(requests, memory, pause)) });
+    rows.push({ kind: 'pages', name, published: null, ...(await fragmentationOf(requests, memory, pause)) });
   }
   return rows;
 }

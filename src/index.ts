@@ -7,6 +7,7 @@
  * const logits_BN = await forward(model, [{ ids: [0, 42], cache }]);
  */
 export {
+  type CacheBytes,
   type CacheContents,
   type CacheOptions,
   type KvCache,
@@ -19,7 +20,7 @@ export { CACHE_SIZES, CACHES, type CacheName, type CacheSizes, type CacheSource 
 export { LayeredCache, type LayerStore } from '../attention/cache/layered.js';
 export { type Page, PagePool } from '../attention/cache/page-pool.js';
 export { PagedCache } from '../attention/cache/paged.js';
-export { type CacheBytes, type Fed, idealBytes, plannedBytes } from '../attention/cache/plan.js';
+export { type Fed, idealBytes, plannedBytes } from '../attention/cache/plan.js';
 export type { PrefixIndex } from '../attention/cache/prefix-index.js';
 export { RadixIndex } from '../attention/cache/radix-index.js';
 export { flashOf } from '../attention/kernel/flash.js';

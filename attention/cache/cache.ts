@@ -55,8 +55,18 @@ export interface KvCache {
   restore(contents: CacheContents): void;
   /** Gives everything back; the cache is empty afterwards. */
   release(): void;
-  /** Bytes that rows occupy, and bytes that are allocated for rows. */
-  bytes(): { readonly used: number; readonly allocated: number };
+  bytes(): CacheBytes;
+}
+
+/** Bytes that rows occupy, and bytes that are allocated for rows. */
+export interface CacheBytes {
+  readonly used: number;
+  readonly allocated: number;
+}
+
+export function sumOfBytes(each: readonly CacheBytes[]): CacheBytes {
+  const sum = (of: keyof CacheBytes) => each.reduce((total, bytes) => total + bytes[of], 0);
+  return { used: sum('used'), allocated: sum('allocated') };
 }
 
 /** All that a cache holds. */

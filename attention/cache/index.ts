@@ -1,5 +1,5 @@
 import { expectSize, UsageError } from '../../src/errors.js';
-import type { CacheOptions, KvCache } from './cache.js';
+import { type CacheBytes, type CacheOptions, type KvCache, sumOfBytes } from './cache.js';
 import { kvFormat } from './codec/format.js';
 import { ContiguousStore } from './contiguous.js';
 import { HashIndex } from './hash-index.js';
@@ -29,7 +29,7 @@ export interface CacheSource {
   /** The most tokens that one sequence can have: Infinity where memory is the limit. */
   readonly capacity: number;
   /** What several of its caches take together: what they share counts once. */
-  bytes(caches: readonly KvCache[]): { readonly used: number; readonly allocated: number };
+  bytes(caches: readonly KvCache[]): CacheBytes;
   /** Set where sequences share pages. */
   readonly pool: PagePool | null;
   /** Set where pages of earlier sequences are found again. */
@@ -77,13 +77,8 @@ export const CACHE_SIZES: Readonly<Record<CacheName, readonly (keyof CacheSizes)
 
 /** Caches that share nothing. */
 function alone(newCache: () => KvCache, capacity = Number.POSITIVE_INFINITY): CacheSource {
-  const bytes = (caches: readonly KvCache[]) => sumOf(caches.map((cache) => cache.bytes()));
+  const bytes = (caches: readonly KvCache[]) => sumOfBytes(caches.map((cache) => cache.bytes()));
   return { newCache, capacity, bytes, pool: null, index: null };
-}
-
-function sumOf(each: readonly ReturnType<KvCache['bytes']>[]): ReturnType<KvCache['bytes']> {
-  const sum = (of: 'used' | 'allocated') => each.reduce((total, one) => total + one[of], 0);
-  return { used: sum('used'), allocated: sum('allocated') };
 }
 
 /** @param tokens that are allocated at once, and the most that fit; null: as many as come */
@@ -116,7 +111,10 @@ function withResidual(options: CacheOptions, source: CacheSource, preallocated: 
     newCache: () => new ResidualCache(source.newCache(), plan),
     bytes: (given) => {
       const caches = given as readonly ResidualCache[];
-      return sumOf([source.bytes(caches.map(({ older }) => older)), ...caches.map((cache) => cache.newestBytes())]);
+      return sumOfBytes([
+        source.bytes(caches.map(({ older }) => older)),
+        ...caches.map((cache) => cache.newestBytes()),
+      ]);
     },
   };
 }

@@ -1,5 +1,5 @@
 import type { CacheBlock, StreamRows } from '../streams.js';
-import type { CacheContents, KvCache, LayerContents } from './cache.js';
+import { type CacheBytes, type CacheContents, type KvCache, type LayerContents, sumOfBytes } from './cache.js';
 import { expectNoResidual } from './contents.js';
 import { TokenLog } from './token-log.js';
 
@@ -19,7 +19,7 @@ export interface LayerStore {
   load(contents: LayerContents, next: number): void;
   fork(): LayerStore;
   release(): void;
-  bytes(): { readonly used: number; readonly allocated: number };
+  bytes(): CacheBytes;
 }
 
 /** A cache in which each layer has a store of its own: contiguous rows, a ring, or some of both. */
@@ -122,9 +122,7 @@ export class LayeredCache implements KvCache {
     this.log.rollback(0);
   }
 
-  bytes(): { used: number; allocated: number } {
-    const each = this.stores.map((store) => store.bytes());
-    const sum = (of: 'used' | 'allocated') => each.reduce((total, bytes) => total + bytes[of], 0);
-    return { used: sum('used'), allocated: sum('allocated') };
+  bytes(): CacheBytes {
+    return sumOfBytes(this.stores.map((store) => store.bytes()));
   }
 }

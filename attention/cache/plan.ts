@@ -4,7 +4,7 @@
  */
 import { RequestError } from '../../src/errors.js';
 import type { Retention } from '../streams.js';
-import type { CacheOptions } from './cache.js';
+import { type CacheBytes, type CacheOptions, sumOfBytes } from './cache.js';
 import { BYTES } from './codec/codec.js';
 import { kvFormat } from './codec/format.js';
 import { bytesOf, type RowLayout } from './codec/layout.js';
@@ -15,12 +15,6 @@ import { type LayerPlan, plansOf } from './layer-plan.js';
 import { wholeBlocks } from './residual.js';
 import { freshAfter, ringSize } from './ring.js';
 import { boundedGrowth } from './rows.js';
-
-/** Bytes that rows occupy, and bytes that are allocated for rows, as `KvCache.bytes` counts them. */
-export interface CacheBytes {
-  readonly used: number;
-  readonly allocated: number;
-}
 
 /** How a sequence comes to its length: a prompt in one pass, then token by token. */
 export interface Fed {
@@ -35,7 +29,7 @@ export interface Fed {
  * @throws UsageError where the cache has no meaning for the layers or the form of their rows @throws RequestError if the tokens do not fit
  */
 export function plannedBytes(cache: CacheName, options: CacheOptions, sizes: CacheSizes, fed: Fed): CacheBytes {
-  return plannedLayers(cache, options, sizes, fed).reduce(sum, NOTHING);
+  return sumOfBytes(plannedLayers(cache, options, sizes, fed));
 }
 
 /** The same, for each layer. */
@@ -52,15 +46,12 @@ export function plannedLayers(cache: CacheName, options: CacheOptions, sizes: Ca
   const initial = cache === 'preallocated' ? Math.min(residual, sizes.cacheTokens) : 0;
   const slots = grownBy(passes, boundedGrowth(residual, 1), initial);
   return plansOf({ ...options, dtype: options.precision }).map(({ layout }, layer) => {
-    return sum(stored[layer]!, { used: bytesOf(layout, tokens - rows.total), allocated: bytesOf(layout, slots) });
+    const newest = { used: bytesOf(layout, tokens - rows.total), allocated: bytesOf(layout, slots) };
+    return sumOfBytes([stored[layer]!, newest]);
   });
 }
 
 const NOTHING: CacheBytes = { used: 0, allocated: 0 };
-
-function sum(one: CacheBytes, other: CacheBytes): CacheBytes {
-  return { used: one.used + other.used, allocated: one.allocated + other.allocated };
-}
 
 /** The passes in which a residual hands its rows over to the cache behind it: whole blocks, one token late. */
 function handedOver({ first, total }: Passes, residual: number): Passes {

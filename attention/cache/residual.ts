@@ -9,7 +9,7 @@
 import { RequestError } from '../../src/errors.js';
 import { rowsOf } from '../../src/tensor/tensor.js';
 import { between, type CacheBlock, consecutive, type StreamRows } from '../streams.js';
-import type { CacheContents, KvCache } from './cache.js';
+import { type CacheBytes, type CacheContents, type KvCache, sumOfBytes } from './cache.js';
 import { bytesOf } from './codec/layout.js';
 import { expectPreallocated } from './contiguous.js';
 import { type LayerPlan, newRows } from './layer-plan.js';
@@ -212,13 +212,12 @@ export class ResidualCache implements KvCache {
     if (this.plan.preallocated === null) for (const rows of this.newest) rows.resize(0, 0);
   }
 
-  bytes(): { used: number; allocated: number } {
-    const [older, newest] = [this.older.bytes(), this.newestBytes()];
-    return { used: older.used + newest.used, allocated: older.allocated + newest.allocated };
+  bytes(): CacheBytes {
+    return sumOfBytes([this.older.bytes(), this.newestBytes()]);
   }
 
   /** What the rows take that are kept as they are. */
-  newestBytes(): { used: number; allocated: number } {
+  newestBytes(): CacheBytes {
     const used = this.plan.exact.reduce((sum, { layout }) => sum + bytesOf(layout, this.kept), 0);
     return { used, allocated: this.newest.reduce((sum, { bytes }) => sum + bytes, 0) };
   }

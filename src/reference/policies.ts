@@ -13,6 +13,8 @@ export interface Published {
 }
 
 export interface Policy {
+  readonly kind: 'reservation' | 'pages';
+  /** What is reserved, or the tokens of a page. */
   readonly name: string;
   readonly published: Published | null;
   newMemory(): MeteredMemory;
@@ -42,21 +44,25 @@ export function policiesOf(sizes: MemorySizes): Policy[] {
   const published = (utilisation: number, running: number, reservation: number, internal = 0) =>
     comparable ? { utilisation, running, idle: reservation + internal } : null;
   const reserve = (name: string, of: Published | null, tokens: (request: Request) => number): Policy => ({
+    kind: 'reservation',
     name,
     published: of,
     newMemory: () => reservations(ONE_VALUE, memoryTokens, tokens),
   });
   return [
-    reserve('reserve the maximum', published(0.204, 7, 0.133, 0.573), () => maxTokens),
-    reserve('reserve a power of two', published(0.268, 9.81, 0.179, 0.136), (request) =>
+    reserve('the maximum', published(0.204, 7, 0.133, 0.573), () => maxTokens),
+    reserve('a power of two', published(0.268, 9.81, 0.179, 0.136), (request) =>
       Math.min(maxTokens, powerOfTwo(request)),
     ),
-    reserve('reserve the length itself', published(0.382, 13.62, 0.252), heldAtMost),
-    ...pageSizes.map((pageSize) => ({
-      name: pageSize === 1 ? 'pages of 1 token' : `pages of ${pageSize}`,
-      published: pageSize === PUBLISHED_PAGE ? published(0.963, 30.42, 0.037) : null,
-      newMemory: () => inPages(memoryTokens, pageSize, 'none'),
-    })),
+    reserve('the length itself', published(0.382, 13.62, 0.252), heldAtMost),
+    ...pageSizes.map(
+      (pageSize): Policy => ({
+        kind: 'pages',
+        name: pageSize === 1 ? '1 token' : String(pageSize),
+        published: pageSize === PUBLISHED_PAGE ? published(0.963, 30.42, 0.037) : null,
+        newMemory: () => inPages(memoryTokens, pageSize, 'none'),
+      }),
+    ),
   ];
 }
 

@@ -1,5 +1,5 @@
 /** The two ways of sharing out memory for keys and values: a reservation for each request, or pages for all of them. */
-import type { CacheOptions, KvCache } from '../../attention/cache/cache.js';
+import { type CacheBytes, type CacheOptions, type KvCache, sumOfBytes } from '../../attention/cache/cache.js';
 import { bytesOf } from '../../attention/cache/codec/layout.js';
 import { HashIndex } from '../../attention/cache/hash-index.js';
 import { CACHES } from '../../attention/cache/index.js';
@@ -15,7 +15,7 @@ import type { Request } from './workload.js';
 export interface MeteredMemory extends Memory {
   readonly size: number;
   /** What running sequences take; what several of them share counts once. */
-  bytes(running: readonly Running[]): { readonly used: number; readonly allocated: number };
+  bytes(running: readonly Running[]): CacheBytes;
 }
 
 /** Each request has a preallocated cache. @param reserve the tokens that it is made for */
@@ -26,11 +26,7 @@ export function reservations(
 ): MeteredMemory {
   const bytesFor = (tokens: number) => plansOf(options).reduce((sum, { layout }) => sum + bytesOf(layout, tokens), 0);
   const size = bytesFor(memoryTokens);
-  const bytes = (running: readonly Running[]) => {
-    const each = running.map(({ cache }) => cache.bytes());
-    const sum = (of: 'used' | 'allocated') => each.reduce((total, one) => total + one[of], 0);
-    return { used: sum('used'), allocated: sum('allocated') };
-  };
+  const bytes = (running: readonly Running[]) => sumOfBytes(running.map(({ cache }) => cache.bytes()));
   return {
     size,
     bytes,

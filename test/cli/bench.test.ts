@@ -39,7 +39,9 @@ describe('touchstone bench cache', () => {
     const model = ['--model', fixture('tiny-llama-rope3-f16')];
     const found = JSON.parse(output([...SMALL, '--page-sizes', '8', ...model, '--json']));
     expect(found.workload).toMatchObject({ seed: 0, requests: 40, maxTokens: 200, memoryTokens: 800 });
-    expect(found.fragmentation.map(({ name }: { name: string }) => name)).toContain('pages of 8');
+    expect(found.fragmentation.map(({ kind, name }: { kind: string; name: string }) => `${kind} ${name}`)).toContain(
+      'pages 8',
+    );
     expect(found.times.map(({ pageSize, cache }: { pageSize: number; cache: string }) => [pageSize, cache])).toEqual([
       [8, 'paged'],
       [8, 'prefix'],

@@ -11,7 +11,7 @@ import { consecutive } from '../../attention/streams.js';
 import { rotationAt } from '../../src/math/rope.js';
 import { assemble, loadModel, type Model } from '../../src/model/load.js';
 import { nameOfRule, type RunChoice } from '../../src/reference/lattice.js';
-import { type Floats, flat, rowsOf, tensor } from '../../src/tensor/tensor.js';
+import { type Floats, flat, floats, rowsOf, tensor } from '../../src/tensor/tensor.js';
 import { expectSameBits } from '../support/bits.js';
 import { CHECKPOINTS, fixture } from '../support/fixtures.js';
 import { oracleCache } from '../support/read-back.js';
@@ -28,17 +28,19 @@ function firstLayer({ config, weights, files, options }: Model): Model {
 }
 
 /** The layer's output [T, D], fed in chunks. */
-async function outputOf({ config, components }: Model, cache: KvCache, chunk: number): Promise<Floats> {
-  const x_TD = tensor(single(noise(LENGTH * config.width, 3)), [LENGTH, config.width]);
+async function outputOf({ config, components, options }: Model, cache: KvCache, chunk: number): Promise<Floats> {
+  const { precision } = options;
+  const x = noise(LENGTH * config.width, 3);
+  const x_TD = tensor(precision === 'float64' ? x : single(x), [LENGTH, config.width]);
   const [layer, rope] = [components.layers[0]!, config.layers[0]!.attention.rope!];
-  const whole = new Float32Array(LENGTH * config.width);
+  const whole = floats(precision, LENGTH * config.width);
   for (let from = 0; from < LENGTH; from += chunk) {
     const to = Math.min(from + chunk, LENGTH);
     const first = cache.next; // 0 again where nothing is kept
     const positions = consecutive(first, to - first);
     cache.begin(positions, [...positions]);
     const part = { cache, from: 0, to: to - first, positions };
-    const rotation = rotationAt(rope, positions, 'float32');
+    const rotation = rotationAt(rope, positions, precision);
     const out = await attentionLayer(rowsOf(x_TD, first, to), layer, rotation, [part], new AttentionCounter());
     cache.commit();
     whole.set(flat(out), first * config.width);
@@ -81,6 +83,24 @@ describe.each(CHECKPOINTS.filter((name) => name.startsWith('tiny-')))('%s', (nam
       const cache = own.components.newCache();
       await outputOf(own, cache, LENGTH);
       return [amaxOf(cache.blocks(0), own.components.schemas[0]!.streams)];
+    }
+  });
+});
+
+describe.each(['tiny-llama-rope3-f16', 'tiny-deepseek-v3-bf16'])('%s in float64', (name) => {
+  const model = firstLayer(loadModel(fixture(name), { precision: 'float64' }));
+  const forms = FORMS.filter(({ config }) => !config.scale);
+  it.each([...forms, { config: { dtype: 'float32' } as KvConfig, named: 'float32' }])('$named', async ({ config }) => {
+    for (const visibility of ['auto', { kind: 'sliding', window: 16 }] as const) {
+      const base = { ...textbook({ visibility, positions: 'absolute' }), kvDtype: config };
+      const { schemas, format } = withChoice(model, base).components;
+      const oracle = await outputOf(withChoice(model, base), oracleCache(schemas, format, 'float64'), LENGTH);
+      for (const [turn, cache] of CACHE_NAMES.entries()) {
+        if (refusalOf(model, { ...base, cache }) !== null) continue;
+        const own = withChoice(model, { ...base, cache });
+        const found = await outputOf(own, own.components.newCache(), cache === 'none' ? LENGTH : CHUNKS[turn % 4]!);
+        expectSameBits(found, oracle, cache);
+      }
     }
   });
 });

@@ -1,11 +1,12 @@
 /** One attention layer of one forward pass: where the four concerns (strategy, visibility, cache, kernel) meet. */
 import { type Rotation, rotateInPlace } from '../src/math/rope.js';
-import { rowsOf, type Tensor, zerosLike } from '../src/tensor/tensor.js';
+import { roundingOf } from '../src/math/sum.js';
+import { flat, rowsOf, type Tensor, zerosLike } from '../src/tensor/tensor.js';
 import type { KvCache } from './cache/cache.js';
 import type { AttentionCall, AttentionKernel } from './kernel/kernel.js';
 import { Scratch } from './kernel/scratch.js';
 import { rotatedBlocks, type SlotRotations, shiftOf, slotsOf } from './slots.js';
-import type { AttentionStrategy } from './strategy/strategy.js';
+import type { AttentionStrategy, TemperatureConfig } from './strategy/strategy.js';
 import type { CacheBlock, StreamRows } from './streams.js';
 import type { Visibility } from './visibility/visibility.js';
 
@@ -48,9 +49,8 @@ export async function attentionLayer(
   parts: readonly SequencePart[],
   counter: AttentionCounter,
 ): Promise<Tensor> {
-  const { index, strategy, slots, kernel } = layer;
-  const { q_THK, rows } = strategy.project(x_TD);
-  if (rotation && !slots) rotateAllInPlace(q_THK, rows, strategy, rotation);
+  const { index, strategy, kernel } = layer;
+  const { q_THK, rows } = projected(x_TD, layer, rotation, parts);
   const out_THV = zerosLike(x_TD, [x_TD.shape[0]!, strategy.queryHeads, valueDim(strategy)]);
   const calls = parts.flatMap(({ cache, from, to, positions }) => {
     cache.write(index, slice(rows, from, to));
@@ -64,6 +64,35 @@ export async function attentionLayer(
   });
   await kernel.attend(calls, counter.scratch);
   return strategy.output(out_THV);
+}
+
+/** Queries and rows, rotated unless they are rotated by slot later: a norm after rope may as well stand before it, since rotation keeps lengths. */
+function projected(
+  x_TD: Tensor,
+  { strategy, slots }: AttentionLayer,
+  rotation: Rotation | null,
+  parts: readonly SequencePart[],
+): { q_THK: Tensor; rows: StreamRows } {
+  const { q_THK, rows } = strategy.project(x_TD);
+  if (strategy.temperature) warmInPlace(q_THK, strategy.temperature, parts);
+  if (rotation && !slots) rotateAllInPlace(q_THK, rows, strategy, rotation);
+  return strategy.afterRope?.(q_THK, rows) ?? { q_THK, rows };
+}
+
+/** Multiplies each query by the factor of its position. */
+function warmInPlace(
+  q_THK: Tensor,
+  { floorScale, attentionScale }: TemperatureConfig,
+  parts: readonly SequencePart[],
+): void {
+  const [q, width] = [flat(q_THK), q_THK.shape[1]! * q_THK.shape[2]!];
+  const round = roundingOf(q);
+  for (const { from, positions } of parts) {
+    for (const [t, position] of positions.entries()) {
+      const factor = round(Math.log1p(Math.floor((position + 1) / floorScale)) * attentionScale + 1);
+      for (let i = (from + t) * width; i < (from + t + 1) * width; i++) q[i] = q[i]! * factor;
+    }
+  }
 }
 
 /** Queries of one sequence, and where their results go. */
@@ -95,7 +124,7 @@ function runsOf({ index, visibility, slots }: AttentionLayer, part: Part, cache:
 }
 
 function callOf({ strategy, visibility, slots }: AttentionLayer, run: Run, scratch: Scratch): AttentionCall {
-  const { keyStreams, valueStream, scale, sinkLogits_H } = strategy;
+  const { keyStreams, valueStream, scale, sinkLogits_H, softcap, alibi } = strategy;
   const { q_THK, out_THV, positions, shift } = run;
   let { blocks } = run;
   if (slots) {
@@ -104,7 +133,8 @@ function callOf({ strategy, visibility, slots }: AttentionLayer, run: Run, scrat
     rotateInPlace(q_THK, rotationOf(slotsOf(positions, view.sinks, shift)), queryRopeFrom(strategy));
     blocks = rotatedBlocks(blocks, strategy.streams, view, rotationOf, scratch);
   }
-  return { q_THK, positions, blocks, keyStreams, valueStream, scale, sinkLogits_H, visibility, out_THV };
+  const scores = { keyStreams, valueStream, scale, softcap, alibi, sinkLogits_H, visibility };
+  return { q_THK, positions, blocks, ...scores, out_THV };
 }
 
 /** Queries and the streams that carry positions, before they are stored. */

@@ -78,7 +78,6 @@ export type {
   GatedConfig,
   LayerConfig,
   ModelConfig,
-  NormConfig,
   RouterConfig,
 } from './model/config.js';
 export { type Conversion, convertHeads } from './model/convert-heads.js';

@@ -10,6 +10,7 @@
 import { expectSize } from '../../src/errors.js';
 import { addScaledInto, BLOCK, dot, roundingOf } from '../../src/math/sum.js';
 import { type Floats, flat } from '../../src/tensor/tensor.js';
+import { scoreOf } from '../scores.js';
 import type { AttentionCall, AttentionKernel } from './kernel.js';
 import { copyKeyInto, type Rows, rowsOfCall } from './rows.js';
 import { Scratch } from './scratch.js';
@@ -40,6 +41,7 @@ function boundOf(tile: number, keys: number): number {
 
 /** One head of one query, and what is known of it after some tiles. */
 interface Head {
+  readonly h: number;
   readonly q: Floats;
   /** Where its query begins in q. */
   readonly from: number;
@@ -66,11 +68,12 @@ function attendOne(call: AttentionCall, tile: number, scratch: Scratch): void {
     const heads = Array.from({ length: queryHeads }, (_, h): Head => {
       const row = t * queryHeads + h;
       const sum = out.subarray(row * valueDim, (row + 1) * valueDim).fill(0);
-      return { q, from: row * keyDim, g: Math.floor(h / perGroup), greatest: Number.NEGATIVE_INFINITY, total: 0, sum };
+      const g = Math.floor(h / perGroup);
+      return { h, q, from: row * keyDim, g, greatest: Number.NEGATIVE_INFINITY, total: 0, sum };
     });
     forEachTile(call, rows, call.positions[t]!, tile, seen, (count) => {
       gatherKeysInto(seen, count, groups, keyDim, rows);
-      for (const head of heads) takeTileInto(head, tileSum, seen, count, call.scale, rows);
+      for (const head of heads) takeTileInto(head, tileSum, seen, count, call, call.positions[t]!, rows);
     });
     for (const [h, head] of heads.entries()) finishInPlace(head, call.sinkLogits_H && call.sinkLogits_H[h]!);
   }
@@ -135,16 +138,18 @@ function takeTileInto(
   tileSum: Floats,
   { block, row, keys, scores }: Tile,
   count: number,
-  scale: number,
+  call: AttentionCall,
+  query: number,
   rows: readonly Rows[],
 ): void {
-  const { q, from, g } = head;
+  const { h, q, from, g } = head;
   const round = roundingOf(q);
   let greatest = head.greatest;
   for (let i = 0; i < count; i++) {
-    const { keyDim, heads, keyParts } = rows[block[i]!]!;
+    const { keyDim, heads, keyParts, positions } = rows[block[i]!]!;
     const [key, at] = keys ? [keys, g * scores.length + i] : [keyParts[0]!.data, row[i]! * heads + g];
-    scores[i] = dot(q, from, key, at * keyDim, keyDim) * round(scale);
+    const product = round(dot(q, from, key, at * keyDim, keyDim) * round(call.scale));
+    scores[i] = scoreOf(product, call, h, query, positions[row[i]!]!, round);
     greatest = Math.max(greatest, scores[i]!);
   }
   if (greatest === Number.NEGATIVE_INFINITY) return; // weighs nothing beside any later score

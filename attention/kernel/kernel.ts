@@ -1,13 +1,14 @@
 import type { Floats, Tensor } from '../../src/tensor/tensor.js';
+import type { ScoreRules } from '../scores.js';
 import type { CacheBlock } from '../streams.js';
 import type { Visibility } from '../visibility/visibility.js';
 import type { Scratch } from './scratch.js';
 
 /**
- * One sequence's attention in one layer: out = softmax(scale q k^T) v over the visible rows of a list of blocks.
+ * One sequence's attention in one layer: out = softmax(scores) v, of scores scale q k^T capped and biased by `ScoreRules`, over the visible rows of a list of blocks.
  * G, the number of key/value heads, is that of the streams; query head h meets key/value head floor(h / (H / G)).
  */
-export interface AttentionCall {
+export interface AttentionCall extends ScoreRules {
   readonly q_THK: Tensor;
   /** Absolute positions of the queries [T]. */
   readonly positions: Int32Array;

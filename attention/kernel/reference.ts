@@ -8,6 +8,7 @@
 import { softmaxInPlace } from '../../src/math/softmax.js';
 import { addScaledInto, blockOf, closeBlockInto, dot, roundingOf } from '../../src/math/sum.js';
 import { type Floats, flat } from '../../src/tensor/tensor.js';
+import { type ScoreRules, scoreOf } from '../scores.js';
 import type { AttentionCall, AttentionKernel } from './kernel.js';
 import { keysOf, lookInto, type Rows, roomFor, rowsOfCall, type Seen } from './rows.js';
 import { Scratch } from './scratch.js';
@@ -32,7 +33,8 @@ function attendOne(call: AttentionCall, scratch: Scratch): void {
     for (let h = 0; h < queryHeads; h++) {
       const g = Math.floor(h / perGroup);
       const row = t * queryHeads + h;
-      scoresInto(scores, q, row * keyDim, call.scale, keys, rows, seen, g);
+      scoresInto(scores, q, row * keyDim, keys, rows, seen, g, call);
+      if (call.softcap !== null || call.alibi) adjustInPlace(scores, seen, h, call.positions[t]!, call);
       softmaxInPlace(scores, seen.positions, seen.count, call.sinkLogits_H && call.sinkLogits_H[h]!);
       weightedSumInto(out.subarray(row * valueDim, (row + 1) * valueDim), sum, scores, rows, seen, g);
     }
@@ -44,11 +46,11 @@ function scoresInto(
   scores: Floats,
   q: Floats,
   from: number,
-  scale: number,
   keys: readonly Floats[],
   rows: readonly Rows[],
   seen: Seen,
   g: number,
+  { scale }: AttentionCall,
 ): void {
   const round = roundingOf(q);
   for (let i = 0; i < seen.count; i++) {
@@ -56,6 +58,12 @@ function scoresInto(
     const product = dot(q, from, keys[seen.block[i]!]!, (seen.row[i]! * heads + g) * keyDim, keyDim);
     scores[i] = product * round(scale);
   }
+}
+
+/** Caps the scores of query head h, and adds the bias of each key's distance. */
+function adjustInPlace(scores: Floats, { positions, count }: Seen, h: number, query: number, rules: ScoreRules): void {
+  const round = roundingOf(scores);
+  for (let i = 0; i < count; i++) scores[i] = scoreOf(scores[i]!, rules, h, query, positions[i]!, round);
 }
 
 /** out = sum of probability * value over the visible rows of head g. `sum` is scratch of out's size, zero before and after. */

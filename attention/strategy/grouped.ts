@@ -1,9 +1,19 @@
 /** What MHA, MQA and GQA share: one set of projections, and heads side by side. */
 import { UsageError } from '../../src/errors.js';
-import { linear } from '../../src/math/linear.js';
+import { clamped } from '../../src/math/elementwise.js';
+import { type Linear, linear } from '../../src/math/linear.js';
+import { type NormWeights, normalise } from '../../src/math/norm.js';
 import { reshaped, type Tensor } from '../../src/tensor/tensor.js';
+import type { StreamRows } from '../streams.js';
 import { joinHeads } from './heads.js';
-import type { AttentionConfig, AttentionWeights, GroupedConfig, GroupedWeights, RotatedStream } from './strategy.js';
+import type {
+  AttentionConfig,
+  AttentionWeights,
+  GroupedConfig,
+  GroupedWeights,
+  QkNormConfig,
+  RotatedStream,
+} from './strategy.js';
 
 /** @throws UsageError for a layer that stores a latent. */
 export function expectGrouped(
@@ -29,25 +39,48 @@ export function headStreams(heads: number, { headDim }: Pick<GroupedConfig, 'hea
 /** x [T, D] -> q [T, H, K], k [T, G, K], v [T, G, V] */
 export function projectHeads(
   x_TD: Tensor,
-  { query, key, value }: GroupedWeights,
-  { queryHeads, keyValueHeads, headDim }: GroupedConfig,
+  { query, key, value, queryNorm, keyNorm }: GroupedWeights,
+  { queryHeads, keyValueHeads, headDim, qkNorm, clip }: GroupedConfig,
 ): { q_THK: Tensor; k_TGK: Tensor; v_TGV: Tensor } {
-  const tokens = x_TD.shape[0]!;
+  const heads = (projection: Linear, count: number, norm: NormWeights | null) => {
+    const x_THK = reshaped(linear(x_TD, projection), [x_TD.shape[0]!, count, headDim]);
+    const normed_THK = norm && qkNorm?.place === 'before-rope' ? normaliseHeads(x_THK, qkNorm, norm) : x_THK;
+    return clip === null ? normed_THK : clamped(normed_THK, -clip, clip);
+  };
   return {
-    q_THK: reshaped(linear(x_TD, query), [tokens, queryHeads, headDim]),
-    k_TGK: reshaped(linear(x_TD, key), [tokens, keyValueHeads, headDim]),
-    v_TGV: reshaped(linear(x_TD, value), [tokens, keyValueHeads, headDim]),
+    q_THK: heads(query, queryHeads, queryNorm),
+    k_TGK: heads(key, keyValueHeads, keyNorm),
+    v_TGV: heads(value, keyValueHeads, null),
   };
 }
 
+function normaliseHeads(x_THK: Tensor, { norm, scope }: QkNormConfig, weights: NormWeights): Tensor {
+  const [tokens, heads, dim] = x_THK.shape as [number, number, number];
+  if (scope !== 'heads-together') return normalise(x_THK, norm, weights);
+  return reshaped(normalise(reshaped(x_THK, [tokens, heads * dim]), norm, weights), [tokens, heads, dim]);
+}
+
 /** What the three have in common: all but what is stored. */
-export function groupedForm({ scale, queryHeads }: GroupedConfig, { sinks, output }: GroupedWeights) {
+export function groupedForm(
+  { scale, queryHeads, softcap, alibi, temperature, qkNorm }: GroupedConfig,
+  { sinks, output, queryNorm, keyNorm }: GroupedWeights,
+) {
+  const rotatedFirst = qkNorm?.place === 'after-rope' ? qkNorm : null;
   return {
     keyStreams: ['keys'],
     valueStream: 'values',
     scale,
     queryHeads,
     sinkLogits_H: sinks,
+    softcap,
+    alibi,
+    temperature,
+    afterRope:
+      rotatedFirst &&
+      ((q_THK: Tensor, rows: StreamRows) => ({
+        q_THK: normaliseHeads(q_THK, rotatedFirst, queryNorm!),
+        rows: { ...rows, keys: normaliseHeads(rows.keys!, rotatedFirst, keyNorm!) },
+      })),
     output: (attended_THV: Tensor) => joinHeads(attended_THV, output),
   };
 }

@@ -1,9 +1,10 @@
 /** What the two forms of MLA share: queries, the latent and the rope key (DeepSeek-V2, equations 9 to 15). */
 import { UsageError } from '../../src/errors.js';
 import { type Linear, linear } from '../../src/math/linear.js';
-import { rmsNorm } from '../../src/math/norm.js';
+import { type NormConfig, normalise } from '../../src/math/norm.js';
 import { rowsOfMatrix, transposed } from '../../src/tensor/matrix.js';
 import { reshaped, type Tensor } from '../../src/tensor/tensor.js';
+import { PLAIN_SCORES } from '../scores.js';
 import { concatHeads, linearByHead, repeatHeads, sliceOfHeads } from './heads.js';
 import type { AttentionConfig, AttentionWeights, LatentConfig, LatentWeights, RotatedStream } from './strategy.js';
 
@@ -40,25 +41,30 @@ export function expandedStreams({
   ];
 }
 
+/** What neither form has, and both have in common. */
+export function latentForm({ scale, queryHeads }: LatentConfig) {
+  return { scale, queryHeads, sinkLogits_H: null, ...PLAIN_SCORES, temperature: null, afterRope: null };
+}
+
 /** x [T, D] -> q [T, H, nope + R], latent [T, 1, C], rope key [T, 1, R] */
 export function projectLatent(
   x_TD: Tensor,
   weights: LatentWeights,
-  { queryHeads, nopeDim, ropeDim, latentRank, normEps }: LatentConfig,
+  { queryHeads, nopeDim, ropeDim, latentRank, norm }: LatentConfig,
 ): { q_THK: Tensor; latent_T1C: Tensor; ropeKey_T1R: Tensor } {
   const tokens = x_TD.shape[0]!;
   const compressed_T1K = reshaped(linear(x_TD, weights.compress), [tokens, 1, latentRank + ropeDim]);
   const latent_TC = reshaped(sliceOfHeads(compressed_T1K, 0, latentRank), [tokens, latentRank]);
   return {
-    q_THK: reshaped(queries(x_TD, weights, normEps), [tokens, queryHeads, nopeDim + ropeDim]),
-    latent_T1C: reshaped(rmsNorm(latent_TC, weights.latentNorm, normEps), [tokens, 1, latentRank]),
+    q_THK: reshaped(queries(x_TD, weights, norm), [tokens, queryHeads, nopeDim + ropeDim]),
+    latent_T1C: reshaped(normalise(latent_TC, norm, weights.latentNorm), [tokens, 1, latentRank]),
     ropeKey_T1R: sliceOfHeads(compressed_T1K, latentRank, latentRank + ropeDim),
   };
 }
 
-function queries(x_TD: Tensor, { query }: LatentWeights, normEps: number): Tensor {
+function queries(x_TD: Tensor, { query }: LatentWeights, norm: NormConfig): Tensor {
   if ('weight' in query) return linear(x_TD, query);
-  return linear(rmsNorm(linear(x_TD, query.down), query.norm, normEps), query.up);
+  return linear(normalise(linear(x_TD, query.down), norm, query.norm), query.up);
 }
 
 /** Each head's own key and value: latent [T, 1, C], rope key [T, 1, R] -> keys [T, H, nope + R], values [T, H, V]. */

@@ -1,5 +1,5 @@
 import { joinHeads } from './heads.js';
-import { expandedHeads, expandedStreams, expectLatent, projectLatent } from './latent.js';
+import { expandedHeads, expandedStreams, expectLatent, latentForm, projectLatent } from './latent.js';
 import type { StrategyBuilder } from './strategy.js';
 
 /**
@@ -9,13 +9,11 @@ import type { StrategyBuilder } from './strategy.js';
 export const latentNaive: StrategyBuilder = (config, weightsOfLayer) => {
   const { shape, weights } = expectLatent('mla-naive', config, weightsOfLayer);
   return {
+    ...latentForm(shape),
     name: 'mla-naive',
     streams: expandedStreams(shape),
     keyStreams: ['keys'],
     valueStream: 'values',
-    scale: shape.scale,
-    queryHeads: shape.queryHeads,
-    sinkLogits_H: null,
     project(x_TD) {
       const { q_THK, latent_T1C, ropeKey_T1R } = projectLatent(x_TD, weights, shape);
       const { k_THK, v_THV } = expandedHeads(latent_T1C, ropeKey_T1R, weights, shape);

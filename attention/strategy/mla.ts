@@ -1,5 +1,5 @@
 import { joinHeads, linearByHead } from './heads.js';
-import { absorbedQueries, expectLatent, latentMatrices, latentStreams, projectLatent } from './latent.js';
+import { absorbedQueries, expectLatent, latentForm, latentMatrices, latentStreams, projectLatent } from './latent.js';
 import type { StrategyBuilder } from './strategy.js';
 
 /**
@@ -11,13 +11,11 @@ export const latentAbsorbed: StrategyBuilder = (config, weightsOfLayer) => {
   const { shape, weights } = expectLatent('mla', config, weightsOfLayer);
   const { intoLatent, outOfLatent } = latentMatrices(weights, shape);
   return {
+    ...latentForm(shape),
     name: 'mla',
     streams: latentStreams(shape),
     keyStreams: ['latent', 'rope-key'],
     valueStream: 'latent',
-    scale: shape.scale,
-    queryHeads: shape.queryHeads,
-    sinkLogits_H: null,
     project(x_TD) {
       const { q_THK, latent_T1C, ropeKey_T1R } = projectLatent(x_TD, weights, shape);
       const qAbsorbed_THK = absorbedQueries(q_THK, intoLatent, shape);

@@ -1,6 +1,8 @@
 import type { Linear } from '../../src/math/linear.js';
+import type { NormConfig, NormWeights } from '../../src/math/norm.js';
 import type { Rope } from '../../src/math/rope.js';
 import type { Floats, Tensor } from '../../src/tensor/tensor.js';
+import type { Alibi } from '../scores.js';
 import type { StreamRows, StreamSchema } from '../streams.js';
 
 /** The shape of one layer's attention, from the config. */
@@ -17,7 +19,35 @@ export interface GroupedConfig {
   readonly headDim: number;
   /** What scores are multiplied by: 1 / sqrt(K) for most. */
   readonly scale: number;
+  /** null: keys carry no position (Kazemnejad et al. 2023, "NoPE"), or `alibi` gives scores one. */
   readonly rope: Rope | null;
+  /** Of queries and keys; null: none. */
+  readonly qkNorm: QkNormConfig | null;
+  /** Queries, keys and values are kept within [-clip, clip] (MPT, OLMo); null: they are not. */
+  readonly clip: number | null;
+  /** Scores are cap tanh(score / cap) (Gemma 2); null: as they are. */
+  readonly softcap: number | null;
+  readonly alibi: Alibi | null;
+  readonly temperature: TemperatureConfig | null;
+  /** Each query head has a learned logit that takes its part of the softmax and weighs nothing (gpt-oss). */
+  readonly sinks: boolean;
+}
+
+export interface QkNormConfig {
+  readonly norm: NormConfig;
+  /**
+   * What one set of weights is learned for: `head`, all heads by themselves (Henry et al. 2020, "Query-Key Normalization"); `each-head`, as many
+   * sets as heads; `heads-together`, no head by itself but all of them as one row (OLMo 2).
+   */
+  readonly scope: 'head' | 'each-head' | 'heads-together';
+  /** Llama 4 rotates first. */
+  readonly place: 'before-rope' | 'after-rope';
+}
+
+/** Queries grow with their position: by ln(1 + floor((position + 1) / floorScale)) attentionScale + 1 (Llama 4). */
+export interface TemperatureConfig {
+  readonly floorScale: number;
+  readonly attentionScale: number;
 }
 
 /** Keys and values that come from one latent a token (DeepSeek-AI 2024, "DeepSeek-V2", section 2.1). */
@@ -37,8 +67,8 @@ export interface LatentConfig {
   readonly valueDim: number;
   readonly scale: number;
   readonly rope: Rope;
-  /** Of the norms on the latents. */
-  readonly normEps: number;
+  /** Of the latents. */
+  readonly norm: NormConfig;
 }
 
 export type AttentionWeights = GroupedWeights | LatentWeights;
@@ -50,8 +80,11 @@ export interface GroupedWeights {
   readonly key: Linear;
   readonly value: Linear;
   readonly output: Linear;
-  /** A learned logit for each query head that takes its part of the softmax and weighs nothing [H]; null: none. */
+  /** [H]; null: none. */
   readonly sinks: Floats | null;
+  /** [K], [heads, K] or [heads K] by the scope of `qkNorm`; null: none. */
+  readonly queryNorm: NormWeights | null;
+  readonly keyNorm: NormWeights | null;
 }
 
 export interface LatentWeights {
@@ -61,7 +94,7 @@ export interface LatentWeights {
   /** [C + R, D]: the latent, then the rope key. */
   readonly compress: Linear;
   /** [C] */
-  readonly latentNorm: Floats;
+  readonly latentNorm: NormWeights;
   /** [H (nope + V), C]: for each head its key rows, then its value rows. */
   readonly expand: Linear;
   /** [D, H V] */
@@ -71,7 +104,7 @@ export interface LatentWeights {
 /** down [Q, D], norm [Q], up [H (nope + R), Q] */
 export interface LatentQueryWeights {
   readonly down: Linear;
-  readonly norm: Floats;
+  readonly norm: NormWeights;
   readonly up: Linear;
 }
 
@@ -95,6 +128,15 @@ export interface AttentionStrategy {
   readonly queryHeads: number;
   /** [H]; null: none. */
   readonly sinkLogits_H: Floats | null;
+  /** null: scores as they are. */
+  readonly softcap: number | null;
+  readonly alibi: Alibi | null;
+  /** null: a query is the same wherever it stands, but for its rotation. */
+  readonly temperature: TemperatureConfig | null;
+  /** What is done to queries and rows [T, heads, dim] once they are rotated; null: nothing. */
+  readonly afterRope:
+    | ((q_THK: Tensor, rows: StreamRows) => { readonly q_THK: Tensor; readonly rows: StreamRows })
+    | null;
   /** x [T, D] -> queries [T, H, K] and the rows to store, neither rotated yet. */
   project(x_TD: Tensor): { readonly q_THK: Tensor; readonly rows: StreamRows };
   /** [T, H, V] -> [T, D] */

@@ -1,5 +1,6 @@
 /** Functions of one element at a time. A float32 array rounds what is stored in it, which is all the rounding one operation needs. */
 import { expectShape, flat, type Tensor, zerosLike } from '../tensor/tensor.js';
+import { erf } from './erf.js';
 import { roundingOf } from './sum.js';
 
 /** a + b, of one shape: the residual connection. */
@@ -24,6 +25,39 @@ export function clamped(x_TF: Tensor, least: number, most: number): Tensor {
   return mapped(x_TF, (x) => Math.min(Math.max(x, least), most));
 }
 
+/** factor x; the same tensor where the factor is 1. */
+export function scaled(x_TD: Tensor, factor: number): Tensor {
+  return factor === 1 ? x_TD : mapped(x_TD, (x, round) => x * round(factor));
+}
+
+/** Each row of x [T, D] by its own factor [T]. */
+export function scaledRows(x_TD: Tensor, factors: ArrayLike<number>): Tensor {
+  const [x, result, width] = [flat(x_TD), zerosLike(x_TD, x_TD.shape), x_TD.shape[1]!];
+  const round = roundingOf(x);
+  for (let i = 0; i < x.length; i++) result.data[i] = x[i]! * round(factors[Math.floor(i / width)]!);
+  return result;
+}
+
+/** 1 / (1 + exp(-x)) */
+export function sigmoid(x_TF: Tensor): Tensor {
+  return mapped(x_TF, logistic);
+}
+
+/** The same of one number. */
+export function logistic(x: number, round: Rounding): number {
+  return round(1 / round(1 + round(Math.exp(-x))));
+}
+
+/** cap tanh(x / cap): x where it is small beside the cap, and never beyond it (Gemma Team 2024, "Gemma 2", section 2). */
+export function softcapped(x_TN: Tensor, cap: number): Tensor {
+  return mapped(x_TN, (x, round) => softcap(x, cap, round));
+}
+
+/** The same of one number, rounding every operation. */
+export function softcap(x: number, cap: number, round: Rounding): number {
+  return round(round(Math.tanh(round(x / round(cap)))) * round(cap));
+}
+
 /** x + 1 */
 export function plusOne(x_TF: Tensor): Tensor {
   return mapped(x_TF, (x) => x + 1);
@@ -31,7 +65,7 @@ export function plusOne(x_TF: Tensor): Tensor {
 
 /** x sigmoid(alpha x): silu with a gain inside (`GptOssExperts` of transformers). */
 export function scaledSilu(x_TF: Tensor, alpha: number): Tensor {
-  return mapped(x_TF, (x, round) => x * round(1 / round(1 + round(Math.exp(-round(x * round(alpha)))))));
+  return mapped(x_TF, (x, round) => x * logistic(round(x * round(alpha)), round));
 }
 
 /** An activation function by its Hugging Face name (`transformers.activations.ACT2FN`). */
@@ -43,8 +77,16 @@ const ACTIVATIONS = {
   silu,
   swish: silu,
   relu: (x: number) => Math.max(x, 0),
-  gelu_new: geluTanh,
-  gelu_pytorch_tanh: geluTanh,
+  /** So et al. 2021, "Primer", section 3. */
+  relu2: (x: number) => Math.max(x, 0) ** 2,
+  gelu,
+  gelu_python: gelu,
+  gelu_new: geluTanh(Math.sqrt(2 / Math.PI)),
+  gelu_pytorch_tanh: geluTanh(Math.sqrt(2 / Math.PI)),
+  gelu_fast: geluTanh(0.7978845608),
+  /** `BloomGelu` of transformers, whose constant has eight digits. */
+  bloom_gelu: geluTanh(0.79788456),
+  quick_gelu: (x: number, round: Rounding) => x / round(1 + round(Math.exp(-round(round(1.702) * x)))),
 } satisfies Record<string, (x: number, round: Rounding) => number>;
 
 export const ACTIVATION_NAMES = Object.keys(ACTIVATIONS) as readonly Activation[];
@@ -67,9 +109,16 @@ function silu(x: number, round: Rounding): number {
   return x / round(1 + round(Math.exp(-x)));
 }
 
-/** The tanh approximation of GELU (Hendrycks & Gimpel 2016, section 2). */
-function geluTanh(x: number, round: Rounding): number {
-  const cube = round(round(x * x) * x);
-  const inner = round(round(Math.sqrt(2 / Math.PI)) * round(x + round(round(0.044715) * cube)));
-  return round(0.5 * x) * round(1 + round(Math.tanh(inner)));
+/** x times the normal distribution's cumulative function (Hendrycks & Gimpel 2016, section 2). */
+function gelu(x: number, round: Rounding): number {
+  return round(0.5 * x) * round(1 + round(erf(round(x * round(Math.SQRT1_2)))));
+}
+
+/** The tanh approximation of GELU (Hendrycks & Gimpel 2016, section 2), which codes write with more or fewer digits of sqrt(2 / pi). */
+function geluTanh(root: number): (x: number, round: Rounding) => number {
+  return (x, round) => {
+    const cube = round(round(x * x) * x);
+    const inner = round(round(root) * round(x + round(round(0.044715) * cube)));
+    return round(0.5 * x) * round(1 + round(Math.tanh(inner)));
+  };
 }

@@ -1,16 +1,65 @@
-import { expectShape, type Floats, flat, type Tensor, zerosLike } from '../tensor/tensor.js';
-import { dot, roundingOf } from './sum.js';
+/** Norms of rows: what the config of a model names, and its weights. */
+import { ShapeError } from '../errors.js';
+import { type Floats, flat, type Tensor, zerosLike } from '../tensor/tensor.js';
+import { dot, roundingOf, sumOf } from './sum.js';
 
-/** x / sqrt(mean(x^2) + eps) * weight, for each token (Zhang & Sennrich 2019, equation 4). x [T, D], weight [D] -> [T, D]. */
-export function rmsNorm(x_TD: Tensor, weight_D: Floats, eps: number): Tensor {
-  const width = weight_D.length;
-  expectShape(x_TD, 'the input of a norm', { T: x_TD.shape[0]!, D: width });
-  const [x, y_TD] = [flat(x_TD), zerosLike(x_TD, x_TD.shape)];
-  const round = roundingOf(x);
-  for (let from = 0; from < x.length; from += width) {
-    const variance = round(dot(x, from, x, from, width) / width);
-    const inverse = round(1 / round(Math.sqrt(round(variance + round(eps)))));
-    for (let i = 0; i < width; i++) y_TD.data[from + i] = weight_D[i]! * round(x[from + i]! * inverse);
+export interface NormConfig {
+  /**
+   * rms: x / sqrt(mean(x^2) + eps) (Zhang & Sennrich 2019, "Root Mean Square Layer Normalization", equation 4);
+   * layer: (x - mean(x)) / sqrt(var(x) + eps) (Ba et al. 2016, "Layer Normalization", equation 3).
+   */
+  readonly kind: 'rms' | 'layer';
+  readonly eps: number;
+  /** What is learned: a factor, and an offset. */
+  readonly weight: boolean;
+  readonly bias: boolean;
+  /** What is added to the factor as it is stored: 1 in Gemma and Nemotron, which learn how far it lies from 1. */
+  readonly weightOffset: number;
+}
+
+/** Of the width of a row, or of several rows that take turns (a factor for each head); null: none. */
+export interface NormWeights {
+  readonly weight: Floats | null;
+  readonly bias: Floats | null;
+}
+
+/**
+ * Normalises each row of the last axis by itself: x [..., width] -> the same shape.
+ * @throws ShapeError for weights that do not fit
+ */
+export function normalise(x: Tensor, norm: NormConfig, { weight, bias }: NormWeights): Tensor {
+  const width = x.shape.at(-1)!;
+  const [from, y] = [flat(x), zerosLike(x, x.shape)];
+  for (const own of [weight, bias]) {
+    if (own && (own.length % width !== 0 || from.length % own.length !== 0)) {
+      throw new ShapeError(`A norm of ${own.length} weights does not fit a shape of [${x.shape.join(', ')}].`);
+    }
   }
-  return y_TD;
+  for (let row = 0; row < from.length; row += width) {
+    const to = y.data.subarray(row, row + width);
+    if (norm.kind === 'rms') rootMeanSquareInto(to, from, row, norm.eps);
+    else layerInto(to, from, row, norm.eps);
+    const [weightAt, biasAt] = [weight ? row % weight.length : 0, bias ? row % bias.length : 0];
+    if (weight) for (let i = 0; i < width; i++) to[i] = to[i]! * weight[weightAt + i]!;
+    if (bias) for (let i = 0; i < width; i++) to[i] = to[i]! + bias[biasAt + i]!;
+  }
+  return y;
+}
+
+function rootMeanSquareInto(y: Floats, x: Floats, from: number, eps: number): void {
+  const inverse = inverseRoot(dot(x, from, x, from, y.length), y.length, eps, roundingOf(x));
+  for (let i = 0; i < y.length; i++) y[i] = x[from + i]! * inverse;
+}
+
+function layerInto(y: Floats, x: Floats, from: number, eps: number): void {
+  const round = roundingOf(x);
+  const mean = round(sumOf(x, from, y.length) / y.length);
+  for (let i = 0; i < y.length; i++) y[i] = x[from + i]! - mean;
+  const inverse = inverseRoot(dot(y, 0, y, 0, y.length), y.length, eps, round);
+  for (let i = 0; i < y.length; i++) y[i] = y[i]! * inverse;
+}
+
+/** 1 / sqrt(sum / count + eps) */
+function inverseRoot(sum: number, count: number, eps: number, round: (x: number) => number): number {
+  return round(1 / round(Math.sqrt(round(round(sum / count) + round(eps)))));
 }

@@ -54,6 +54,19 @@ export function dot64(a: Float64Array, aFrom: number, b: Float64Array, bFrom: nu
   return total;
 }
 
+/** x[from..] summed over `length` values. */
+export function sumOf(x: Floats, from: number, length: number): number {
+  const round = roundingOf(x);
+  let total = 0;
+  for (let start = 0; start < length; start += BLOCK) {
+    const end = Math.min(start + BLOCK, length);
+    let sum = 0;
+    for (let i = start; i < end; i++) sum = round(sum + x[from + i]!);
+    total = round(total + sum);
+  }
+  return total;
+}
+
 /** sum += scale * row: one step of a sum over rows, for each of `sum.length` outputs. */
 export function addScaledInto(sum: Floats, scale: number, rows: Floats, from: number): void {
   if (sum instanceof Float32Array) {

@@ -1,6 +1,11 @@
 import { RequestError } from '../errors.js';
+import { add, scaled } from '../math/elementwise.js';
+import { linear } from '../math/linear.js';
+import { normalise } from '../math/norm.js';
 import { type Matrix, widenInto } from '../tensor/matrix.js';
 import { floats, type Precision, type Tensor, tensor } from '../tensor/tensor.js';
+import type { EmbeddingConfig } from './config.js';
+import type { EmbeddingWeights } from './weights.js';
 
 /** @throws RequestError for an id outside the vocabulary. */
 export function expectIds(ids: readonly number[], vocabulary: number): void {
@@ -9,12 +14,45 @@ export function expectIds(ids: readonly number[], vocabulary: number): void {
   throw new RequestError(`Token id ${wrong} is outside the vocabulary, which has the ids 0 to ${vocabulary - 1}.`);
 }
 
-/** Token ids [T], each in the vocabulary -> rows of the embedding matrix [T, D]. */
-export function embed(ids: readonly number[], embedding: Matrix, precision: Precision): Tensor {
-  const width = embedding.columns;
-  const x_TD = tensor(floats(precision, ids.length * width), [ids.length, width]);
-  ids.forEach((id, t) => {
-    widenInto(x_TD.data.subarray(t * width, (t + 1) * width), embedding, id * width, width);
+/** @throws RequestError for a position that no row was learned for. */
+export function expectPositions(positions: Int32Array, { positions: learned }: EmbeddingConfig): void {
+  if (!learned || positions.every((position) => position < learned.count)) return;
+  throw new RequestError(
+    `Position ${positions.find((position) => position >= learned.count)} has no embedding: ` +
+      `this model learned the positions 0 to ${learned.count - 1}, and has no other.`,
+  );
+}
+
+/** Token ids [T], each in the vocabulary, at absolute positions [T] -> the residual stream's beginning [T, D]. */
+export function embed(
+  ids: readonly number[],
+  positions: Int32Array,
+  config: EmbeddingConfig,
+  { tokens, projectIn, positions: learned, norm }: EmbeddingWeights,
+  precision: Precision,
+): Tensor {
+  const rows_TW = scaled(rowsAt(ids, tokens, precision), config.scale);
+  let x_TD = projectIn ? linear(rows_TW, projectIn) : rows_TW;
+  if (config.positions && learned) {
+    const { first } = config.positions;
+    x_TD = add(
+      x_TD,
+      rowsAt(
+        Array.from(positions, (position) => position + first),
+        learned,
+        precision,
+      ),
+    );
+  }
+  return config.norm ? normalise(x_TD, config.norm, norm!) : x_TD;
+}
+
+/** Rows of a matrix [rows, W] -> [T, W] */
+function rowsAt(rows: readonly number[], matrix: Matrix, precision: Precision): Tensor {
+  const width = matrix.columns;
+  const x_TW = tensor(floats(precision, rows.length * width), [rows.length, width]);
+  rows.forEach((row, t) => {
+    widenInto(x_TW.data.subarray(t * width, (t + 1) * width), matrix, row * width, width);
   });
-  return x_TD;
+  return x_TW;
 }

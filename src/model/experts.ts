@@ -1,5 +1,5 @@
 /** Mixture of experts: a router chooses a few feed-forward layers for each token, and their outputs are added by its weights. */
-import { add } from '../math/elementwise.js';
+import { add, scaledRows, sigmoid } from '../math/elementwise.js';
 import { linear } from '../math/linear.js';
 import { addScaledInto, BLOCK, closeBlockInto } from '../math/sum.js';
 import { flat, rowsOf, type Tensor, zerosLike } from '../tensor/tensor.js';
@@ -13,7 +13,9 @@ export function mixture(x_TD: Tensor, weights: ExpertsWeights, config: ExpertsCo
   const choices = route(linear(x_TD, weights.router), weights.correction, config);
   const routed_TD = weighted(x_TD, choices, weights, config);
   if (!weights.shared || !config.shared) return routed_TD;
-  return add(routed_TD, gated(x_TD, weights.shared, config.shared));
+  const shared_TD = gated(x_TD, weights.shared, config.shared);
+  if (!weights.sharedGate) return add(routed_TD, shared_TD);
+  return add(routed_TD, scaledRows(shared_TD, flat(sigmoid(linear(x_TD, weights.sharedGate)))));
 }
 
 /** Sums over experts are made as all sums are: in blocks of 32 by index (src/math/sum.ts). */
@@ -21,7 +23,7 @@ function weighted(
   x_TD: Tensor,
   choices: readonly ExpertChoice[],
   { experts }: ExpertsWeights,
-  { expert }: ExpertsConfig,
+  { expert, weighs }: ExpertsConfig,
 ): Tensor {
   const out_TD = zerosLike(x_TD, x_TD.shape);
   for (let start = 0; start < experts.length; start += BLOCK) {
@@ -29,9 +31,12 @@ function weighted(
     for (const [e, own] of experts.slice(start, start + BLOCK).entries()) {
       const chosen = choices.filter((choice) => choice.expert === start + e);
       if (chosen.length === 0) continue;
-      const y_TD = gated(gathered(x_TD, chosen), own, expert);
+      const own_TD = gathered(x_TD, chosen);
+      const factors = chosen.map(({ weight }) => weight);
+      const y_TD = gated(weighs === 'input' ? scaledRows(own_TD, factors) : own_TD, own, expert);
       for (const [i, { token, weight }] of chosen.entries()) {
-        addScaledInto(flat(rowsOf(block_TD, token, token + 1)), weight, flat(rowsOf(y_TD, i, i + 1)), 0);
+        const factor = weighs === 'input' ? 1 : weight;
+        addScaledInto(flat(rowsOf(block_TD, token, token + 1)), factor, flat(rowsOf(y_TD, i, i + 1)), 0);
       }
     }
     closeBlockInto(out_TD.data, block_TD.data);

@@ -1,15 +1,21 @@
 import { activate, clamped, multiply, plusOne, scaledSilu } from '../math/elementwise.js';
 import { linear } from '../math/linear.js';
 import type { Tensor } from '../tensor/tensor.js';
-import type { FeedForwardConfig, GatedConfig } from './config.js';
+import type { FeedForwardConfig, GatedConfig, PlainConfig } from './config.js';
 import { mixture } from './experts.js';
-import type { FeedForwardWeights, GatedWeights } from './weights.js';
+import type { FeedForwardWeights, GatedWeights, PlainWeights } from './weights.js';
 
 /** The feed-forward layer that the config names: x [T, D] -> [T, D]. */
 export function feedForward(x_TD: Tensor, weights: FeedForwardWeights, config: FeedForwardConfig): Tensor {
+  if (config.kind === 'plain' && weights.kind === 'plain') return plain(x_TD, weights, config);
   if (config.kind === 'gated' && weights.kind === 'gated') return gated(x_TD, weights, config);
   if (config.kind === 'experts' && weights.kind === 'experts') return mixture(x_TD, weights, config);
   throw new Error(`feed-forward: a config of kind ${config.kind} with weights of kind ${weights.kind}`);
+}
+
+/** x [T, D] -> down(activation(up x)) [T, D] (Vaswani et al. 2017, equation 2). */
+function plain(x_TD: Tensor, { up, down }: PlainWeights, { activation }: PlainConfig): Tensor {
+  return linear(activate(linear(x_TD, up), activation), down);
 }
 
 /** x [T, D] -> down(activation(gate x) * up x) [T, D] (Shazeer 2020, equation 6). */

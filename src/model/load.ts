@@ -3,12 +3,13 @@ import { join } from 'node:path';
 import { kvFormat } from '../../attention/cache/codec/format.js';
 import { readJson } from '../checkpoint/json-file.js';
 import { TensorSource } from '../checkpoint/tensor-source.js';
-import { CheckpointError } from '../errors.js';
+import { CheckpointError, expectSize } from '../errors.js';
 import { type Components, componentsOf, DEFAULT_OPTIONS, type RunOptions } from './components.js';
 import type { ModelConfig } from './config.js';
 import type { Family } from './families/family.js';
 import { familyOf } from './families/index.js';
-import { type ModelWeights, WeightReader } from './weights.js';
+import { WeightReader } from './weight-reader.js';
+import type { ModelWeights } from './weights.js';
 
 /** A model that is ready to run: what it is, its weights, and the parts that its attention is made of. */
 export interface Model {
@@ -20,17 +21,25 @@ export interface Model {
   readonly components: Components;
 }
 
-export interface LoadOptions extends Partial<RunOptions> {
+export interface LoadOptions extends Partial<RunOptions>, ConfigOptions {}
+
+/** How a config is read. */
+export interface ConfigOptions {
   /** Keys of config.json that are known not to change the mathematics of this checkpoint. */
-  readonly ignoreConfigKeys?: readonly string[];
+  readonly ignoreConfigKeys?: readonly string[] | undefined;
+  /**
+   * The sequence length that a rope which depends on it (dynamic, longrope) is made for; longer sequences are refused. Logits are those of a
+   * transformers run over so many tokens. By default the length that the model was trained on before its rope was stretched.
+   */
+  readonly ropeLength?: number | undefined;
 }
 
 /**
  * Loads a checkpoint folder in Hugging Face form: config.json and model.safetensors, whole or in shards.
  * @throws CheckpointError naming file and key or tensor if anything is missing, malformed, contradictory or left over.
  */
-export function loadModel(folder: string, { ignoreConfigKeys = [], ...chosen }: LoadOptions = {}): Model {
-  const { family, config } = loadConfig(folder, ignoreConfigKeys);
+export function loadModel(folder: string, { ignoreConfigKeys, ropeLength, ...chosen }: LoadOptions = {}): Model {
+  const { family, config } = loadConfig(folder, { ignoreConfigKeys, ropeLength });
   const given = Object.entries(chosen).filter(([, value]) => value !== undefined);
   const pageSize = pageSizeFor(chosen.kvDtype ?? 'auto');
   const options: RunOptions = {
@@ -69,7 +78,7 @@ export function assemble(
 /** Reads config.json alone. @throws CheckpointError */
 export function loadConfig(
   folder: string,
-  ignoreConfigKeys: readonly string[] = [],
+  { ignoreConfigKeys = [], ropeLength }: ConfigOptions = {},
 ): { family: Family; config: ModelConfig } {
   if (!existsSync(folder) || !statSync(folder).isDirectory()) {
     throw new CheckpointError(`${folder}: expected a checkpoint folder with config.json and model.safetensors.`);
@@ -81,7 +90,8 @@ export function loadConfig(
   }
   const kept = ignoreConfigKeys.reduce((config, key) => without(config, key.split('.')), raw);
   const family = familyOf(kept, file);
-  return { family, config: family.configure(kept, file) };
+  if (ropeLength !== undefined) expectSize('--rope-length (ropeLength)', ropeLength);
+  return { family, config: family.configure(kept, { file, ropeLength: ropeLength ?? null }) };
 }
 
 /** A copy without one key, given as a path of members. */

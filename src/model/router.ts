@@ -1,8 +1,9 @@
 /** Which experts a token goes to, and how much each weighs. */
+import { logistic } from '../math/elementwise.js';
 import { softmaxInPlace } from '../math/softmax.js';
 import { roundingOf, sumByIndex } from '../math/sum.js';
 import { type Floats, flat, floatsLike, type Tensor } from '../tensor/tensor.js';
-import type { ExpertsConfig, RouterConfig } from './config.js';
+import type { ExpertsConfig, GroupedRouting } from './config.js';
 
 export interface ExpertChoice {
   readonly token: number;
@@ -20,44 +21,64 @@ export function route(logits_TE: Tensor, correction: Floats | null, config: Expe
   }).flat();
 }
 
+/** The experts of one token and their weights, by its logits [E]. */
 function choose(logits_E: Floats, correction: Floats | null, { router, perToken }: ExpertsConfig): [number, number][] {
   switch (router.kind) {
     case 'top-k-softmax': {
       const experts = greatest(logits_E, perToken);
-      const weights = floatsLike(logits_E, perToken);
-      for (const [i, expert] of experts.entries()) weights[i] = logits_E[expert]!;
+      const weights = picked(logits_E, experts);
       softmaxInPlace(weights, experts, perToken);
       return [...experts].map((expert, i) => [expert, weights[i]!]);
     }
-    case 'grouped-sigmoid':
-      return groupedSigmoid(logits_E, correction, router, perToken);
+    case 'top-k-sigmoid':
+      return [...greatest(logits_E, perToken)].map((e) => [e, logistic(logits_E[e]!, roundingOf(logits_E))]);
+    case 'softmax-top-k': {
+      const scores = logits_E.slice();
+      softmaxInPlace(scores, Int32Array.from(scores.keys()), scores.length);
+      return weighed(scores, greatest(ofOpenGroups(scores, router, 1), perToken), router, 0);
+    }
+    case 'grouped-sigmoid': {
+      const round = roundingOf(logits_E);
+      const scores = logits_E.map((logit) => logistic(logit, round));
+      const ranks = scores.map((score, e) => score + (correction?.[e] ?? 0));
+      return weighed(scores, greatest(ofOpenGroups(ranks, router, 2), perToken), router, 1e-20);
+    }
     default:
       return router satisfies never;
   }
 }
 
-function groupedSigmoid(
-  logits_E: Floats,
-  correction: Floats | null,
-  { groups, groupsPerToken, normalise, scale }: Extract<RouterConfig, { kind: 'grouped-sigmoid' }>,
-  perToken: number,
-): [number, number][] {
-  const round = roundingOf(logits_E);
-  const scores = logits_E.map((logit) => round(1 / round(1 + round(Math.exp(-logit)))));
-  const ranks = scores.map((score, e) => score + (correction?.[e] ?? 0));
-  const size = scores.length / groups;
-  const groupRanks = floatsLike(scores, groups);
+/** Ranks [E] with those of closed groups at -Infinity: open are the groups whose `best` greatest ranks add up to most. */
+function ofOpenGroups(ranks: Floats, { groups, groupsPerToken }: GroupedRouting, best: number): Floats {
+  if (groupsPerToken === groups) return ranks;
+  const round = roundingOf(ranks);
+  const size = ranks.length / groups;
+  const groupRanks = floatsLike(ranks, groups);
   for (let g = 0; g < groups; g++) {
     const own = ranks.slice(g * size, (g + 1) * size);
-    groupRanks[g] = [...greatest(own, 2)].reduce((sum, e) => round(sum + own[e]!), 0);
+    groupRanks[g] = [...greatest(own, best)].reduce((sum, e) => round(sum + own[e]!), 0);
   }
   const open = new Set(greatest(groupRanks, groupsPerToken));
-  const allowed = ranks.map((rank, e) => (open.has(Math.floor(e / size)) ? rank : Number.NEGATIVE_INFINITY));
-  const experts = greatest(allowed, perToken);
-  const chosen = floatsLike(scores, perToken);
-  for (const [i, expert] of experts.entries()) chosen[i] = scores[expert]!;
-  const total = normalise ? round(sumByIndex(chosen, experts, perToken) + round(1e-20)) : 1;
+  return ranks.map((rank, e) => (open.has(Math.floor(e / size)) ? rank : Number.NEGATIVE_INFINITY));
+}
+
+/** The scores of some experts as weights. `least` is added to the sum that they are divided by, which is never zero then. */
+function weighed(
+  scores: Floats,
+  experts: Int32Array,
+  { normalise, scale }: GroupedRouting,
+  least: number,
+): [number, number][] {
+  const round = roundingOf(scores);
+  const chosen = picked(scores, experts);
+  const total = normalise ? round(sumByIndex(chosen, experts, experts.length) + round(least)) : 1;
   return [...experts].map((expert, i) => [expert, round(round(chosen[i]! / total) * round(scale))]);
+}
+
+function picked(values: Floats, places: Int32Array): Floats {
+  const own = floatsLike(values, places.length);
+  for (const [i, place] of places.entries()) own[i] = values[place]!;
+  return own;
 }
 
 /** The places of the k greatest values, in ascending order. */

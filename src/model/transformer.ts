@@ -8,14 +8,14 @@ import type { KvCache } from '../../attention/cache/cache.js';
 import { expectRoomTogether } from '../../attention/cache/paged.js';
 import { AttentionCounter, attentionLayer, type SequencePart } from '../../attention/layer.js';
 import { RequestError } from '../errors.js';
-import { add } from '../math/elementwise.js';
-import { linear } from '../math/linear.js';
+import { normalise } from '../math/norm.js';
 import { type Rope, type Rotation, rotationAt } from '../math/rope.js';
 import { flat, type Precision, rowsOf, type Tensor, zerosLike } from '../tensor/tensor.js';
-import { embed, expectIds } from './embedding.js';
+import { block } from './block.js';
+import { embed, expectIds, expectPositions } from './embedding.js';
 import { feedForward } from './feed-forward.js';
+import { logitsOf } from './head.js';
 import type { Model } from './load.js';
-import { normalise } from './norm.js';
 
 /** New tokens of one sequence. They follow those that its cache holds: from position `cache.next` on. */
 export interface Sequence {
@@ -35,7 +35,7 @@ export interface ForwardOptions {
 /**
  * Runs new tokens of one or more sequences through the model and commits them to their caches.
  * @returns logits [sequences, N], or [all new tokens, N] in the order of the sequences
- * @throws RequestError for an id outside the vocabulary. Whatever is thrown, no cache has changed.
+ * @throws RequestError for an id outside the vocabulary, or a position that has no embedding. Whatever is thrown, no cache has changed.
  */
 export async function forward(
   model: Model,
@@ -45,6 +45,7 @@ export async function forward(
   const parts = partsOf(sequences);
   const ids = sequences.flatMap((sequence) => sequence.ids);
   expectIds(ids, model.config.vocabulary);
+  for (const { positions } of parts) expectPositions(positions, model.config.embedding);
   const begun: KvCache[] = []; // by this pass, and so this pass's to end
   expectRoomTogether(parts.map(({ cache, from, to }) => ({ cache, tokens: to - from })));
   try {
@@ -68,21 +69,23 @@ async function pass(
   parts: readonly SequencePart[],
   { logits, counter = new AttentionCounter(), pause }: ForwardOptions,
 ): Promise<Tensor> {
-  const rotationOf = rotations(parts, precision);
-  let x_TD = embed(ids, weights.embedding, precision);
+  const positions = Int32Array.from(parts.flatMap((part) => [...part.positions]));
+  const rotationOf = rotations(positions, precision);
+  let x_TD = embed(ids, positions, config.embedding, weights.embedding, precision);
 
   for (const [i, layer] of config.layers.entries()) {
     const own = weights.layers[i]!;
     const rotation = rotationOf(layer.attention.rope);
-    const attentionIn_TD = normalise(x_TD, own.attentionNorm, layer.norm);
-    x_TD = add(x_TD, await attentionLayer(attentionIn_TD, components.layers[i]!, rotation, parts, counter));
-    const feedForwardIn_TD = normalise(x_TD, own.feedForwardNorm, layer.norm);
-    x_TD = add(x_TD, feedForward(feedForwardIn_TD, own.feedForward, layer.feedForward));
+    x_TD = await block(x_TD, layer, own, {
+      attention: (in_TD) => attentionLayer(in_TD, components.layers[i]!, rotation, parts, counter),
+      feedForward: (in_TD) => feedForward(in_TD, own.feedForward, layer.feedForward),
+    });
     await pause?.();
   }
 
   const last_TD = logits === 'all' ? x_TD : lastRows(x_TD, parts);
-  return linear(normalise(last_TD, weights.finalNorm, config.finalNorm), weights.head);
+  const final_TD = config.finalNorm ? normalise(last_TD, config.finalNorm, weights.finalNorm!) : last_TD;
+  return logitsOf(final_TD, weights.head, config.head);
 }
 
 /** Where each sequence's tokens stand among those computed together, and their absolute positions. */
@@ -100,8 +103,7 @@ function partsOf(sequences: readonly Sequence[]): SequencePart[] {
 }
 
 /** The rotation that a layer's rope asks for, made once for all layers that share it. */
-function rotations(parts: readonly SequencePart[], precision: Precision): (rope: Rope | null) => Rotation | null {
-  const positions = Int32Array.from(parts.flatMap((part) => [...part.positions]));
+function rotations(positions: Int32Array, precision: Precision): (rope: Rope | null) => Rotation | null {
   const made = new Map<Rope, Rotation>();
   return (rope) => {
     if (rope && !made.has(rope)) made.set(rope, rotationAt(rope, positions, precision));

@@ -1,30 +1,58 @@
 import type { AttentionWeights } from '../../attention/strategy/strategy.js';
-import type { TensorSource } from '../checkpoint/tensor-source.js';
 import type { Linear } from '../math/linear.js';
-import { type Matrix, widenInto } from '../tensor/matrix.js';
-import { type Floats, floats, type Precision } from '../tensor/tensor.js';
+import type { NormWeights } from '../math/norm.js';
+import type { Matrix } from '../tensor/matrix.js';
+import type { Floats } from '../tensor/tensor.js';
 
 /** All weights of a model, typed: what the checkpoint calls them is known to the family's file alone. */
 export interface ModelWeights {
-  /** [N, D] */
-  readonly embedding: Matrix;
+  readonly embedding: EmbeddingWeights;
   readonly layers: readonly LayerWeights[];
-  /** [D] */
-  readonly finalNorm: Floats;
-  /** [N, D]; the embedding itself where the two are tied. */
-  readonly head: Linear;
+  readonly finalNorm: NormWeights | null;
+  readonly head: HeadWeights;
+}
+
+/** What the config has not is null. */
+export interface EmbeddingWeights {
+  /** [N, W], of width D for most */
+  readonly tokens: Matrix;
+  /** [D, W] */
+  readonly projectIn: Linear | null;
+  /** [rows, D] */
+  readonly positions: Matrix | null;
+  readonly norm: NormWeights | null;
+}
+
+export interface HeadWeights {
+  /** [W, D] */
+  readonly projectOut: Linear | null;
+  /** [N, W]; the embedding itself where the two are tied. */
+  readonly output: Linear;
 }
 
 export interface LayerWeights {
-  /** [D] */
-  readonly attentionNorm: Floats;
+  readonly attentionNorms: BranchWeights;
   readonly attention: AttentionWeights;
-  /** [D] */
-  readonly feedForwardNorm: Floats;
+  readonly feedForwardNorms: BranchWeights;
   readonly feedForward: FeedForwardWeights;
 }
 
-export type FeedForwardWeights = GatedWeights | ExpertsWeights;
+/** The norms of a branch, each [D]; null where the config has none. */
+export interface BranchWeights {
+  readonly input: NormWeights | null;
+  readonly output: NormWeights | null;
+  readonly sum: NormWeights | null;
+}
+
+export type FeedForwardWeights = DenseWeights | ExpertsWeights;
+export type DenseWeights = PlainWeights | GatedWeights;
+
+/** up [F, D], down [D, F] */
+export interface PlainWeights {
+  readonly kind: 'plain';
+  readonly up: Linear;
+  readonly down: Linear;
+}
 
 /** gate and up [F, D], down [D, F] */
 export interface GatedWeights {
@@ -43,37 +71,6 @@ export interface ExpertsWeights {
   /** [E] */
   readonly experts: readonly GatedWeights[];
   readonly shared: GatedWeights | null;
-}
-
-/** Takes weights from a checkpoint by name, each checked against the shape that the config gives it. */
-export class WeightReader {
-  readonly source: TensorSource;
-  readonly precision: Precision;
-
-  constructor(source: TensorSource, precision: Precision) {
-    this.source = source;
-    this.precision = precision;
-  }
-
-  /** `name`.weight [rows, columns], in its stored dtype. */
-  matrix(name: string, rows: number, columns: number): Matrix {
-    return { ...this.source.take(`${name}.weight`, [rows, columns]), rows, columns };
-  }
-
-  /** A vector, or a few of them in a row, widened to the working precision at once: it is small. */
-  vector(name: string, shape: number | readonly number[]): Floats {
-    const axes = typeof shape === 'number' ? [shape] : shape;
-    const length = axes.reduce((product, axis) => product * axis, 1);
-    const widened = floats(this.precision, length);
-    widenInto(widened, { ...this.source.take(name, axes), rows: 1, columns: length }, 0, length);
-    return widened;
-  }
-
-  /** `name`.weight [outputs, inputs] and, where the layer has one, `name`.bias [outputs]. */
-  linear(name: string, outputs: number, inputs: number, bias: boolean): Linear {
-    return {
-      weight: this.matrix(name, outputs, inputs),
-      bias: bias ? this.vector(`${name}.bias`, outputs) : null,
-    };
-  }
+  /** [1, D] */
+  readonly sharedGate: Linear | null;
 }

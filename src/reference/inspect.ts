@@ -4,10 +4,12 @@ import { layoutOf, tokenBytes } from '../../attention/cache/codec/layout.js';
 import type { AttentionConfig } from '../../attention/strategy/strategy.js';
 import type { TensorEntry } from '../checkpoint/safetensors/header.js';
 import { TensorSource } from '../checkpoint/tensor-source.js';
-import type { FeedForwardConfig, GatedConfig } from '../model/config.js';
+import type { NormConfig } from '../math/norm.js';
+import type { BranchConfig, FeedForwardConfig, LayerConfig, ModelConfig } from '../model/config.js';
 import { loadModel, type Model } from '../model/load.js';
 import { widenInto } from '../tensor/matrix.js';
 import { loadTokenizer, type TextTokenizer } from '../text/tokenizer.js';
+import { denseOf, FEATURES } from './features.js';
 
 export interface Inspection {
   readonly architecture: Architecture;
@@ -34,7 +36,9 @@ export interface Architecture {
   readonly headDim: number;
   /** null: there is none. */
   readonly latentRank: number | null;
-  /** null: no rope. */
+  /** What tells tokens where they stand. */
+  readonly positions: string;
+  /** Values of a head that are rotated; null: no rope. */
   readonly ropeDim: number | null;
   readonly feedForward: string;
   /** Of one expert where there are some. */
@@ -42,6 +46,7 @@ export interface Architecture {
   readonly activation: string;
   readonly norm: string;
   readonly normEps: number;
+  readonly normPlacement: string;
   readonly vocabulary: number;
   readonly context: number;
   readonly tiedHead: boolean;
@@ -82,8 +87,9 @@ function bytesByDtype(entries: readonly TensorEntry[]): Record<string, { tensors
 }
 
 function architectureOf({ config, components }: Model): Architecture {
-  const { attention, norm } = config.layers[0]!;
-  const gate = gateOf(config.layers[0]!.feedForward);
+  const { attention } = config.layers[0]!;
+  const norm = firstNorm(config);
+  const dense = denseOf(config.layers[0]!.feedForward);
   const latent = attention.kind === 'latent';
   return {
     family: config.family,
@@ -95,15 +101,17 @@ function architectureOf({ config, components }: Model): Architecture {
     keyValueHeads: latent ? null : attention.keyValueHeads,
     headDim: latent ? attention.nopeDim + attention.ropeDim : attention.headDim,
     latentRank: latent ? attention.latentRank : null,
+    positions: kindsOf(config.layers.map((layer) => positionsOf(layer, config))),
     ropeDim: attention.rope?.dim ?? null,
     feedForward: kindsOf(config.layers.map((layer) => feedForwardKind(layer.feedForward))),
-    feedForwardWidth: gate.width,
-    activation: gate.clamp ? `clamped ${gate.activation}` : gate.activation,
+    feedForwardWidth: dense.width,
+    activation: dense.kind === 'gated' && dense.clamp ? `clamped ${dense.activation}` : dense.activation,
     norm: norm.kind,
     normEps: norm.eps,
+    normPlacement: kindsOf(config.layers.map(placementOf)),
     vocabulary: config.vocabulary,
     context: config.context,
-    tiedHead: config.tied,
+    tiedHead: config.head.tied,
   };
 }
 
@@ -124,12 +132,30 @@ function attentionKind(attention: AttentionConfig): string {
 }
 
 function feedForwardKind(config: FeedForwardConfig): string {
-  if (config.kind === 'gated') return 'gated';
+  if (config.kind !== 'experts') return config.kind;
   return `${config.perToken} of ${config.count} experts${config.shared ? ' and a shared one' : ''}`;
 }
 
-function gateOf(config: FeedForwardConfig): GatedConfig {
-  return config.kind === 'gated' ? config : config.expert;
+function positionsOf({ attention }: LayerConfig, { embedding }: ModelConfig): string {
+  if (attention.rope) return 'rope';
+  if (attention.kind === 'grouped' && attention.alibi) return 'linear biases (ALiBi)';
+  return embedding.positions ? 'learned' : 'none';
+}
+
+/** Every model has a norm somewhere: before a part, or after one. */
+function firstNorm({ layers, finalNorm }: ModelConfig): NormConfig {
+  const { inputNorm, outputNorm, sumNorm } = layers[0]!.attentionBranch;
+  return (inputNorm ?? outputNorm ?? sumNorm ?? finalNorm)!;
+}
+
+function placementOf({ attentionBranch, parallel }: LayerConfig): string {
+  return `${normsOf(attentionBranch)}${parallel ? ', both parts side by side' : ''}`;
+}
+
+function normsOf({ inputNorm, outputNorm, sumNorm }: BranchConfig): string {
+  if (sumNorm) return 'after each sum';
+  if (inputNorm && outputNorm) return 'before and after each part';
+  return inputNorm ? 'before each part' : 'after each part';
 }
 
 /** Bytes that all layers store for a token. */
@@ -137,31 +163,14 @@ function kvBytes({ components }: Model, dtype: KvDtype): number {
   return components.schemas.reduce((sum, schema, i) => sum + tokenBytes(layoutOf(dtype, schema, i)), 0);
 }
 
-function unusual(model: Model, tokenizer: TextTokenizer | null, dtypes: readonly string[]): string[] {
-  const { config } = model;
-  const { attention, attentionBias } = config.layers[0]!;
-  const { queryHeads, rope } = attention;
-  const rules = [...new Set(model.components.layers.map(({ visibility }) => visibility.name))];
-  const windows = rules.filter((name) => name !== 'causal');
-  const joined = queryHeads * (attention.kind === 'latent' ? attention.valueDim : attention.headDim);
-  const sinks = model.weights.layers.some((layer) => layer.attention.kind === 'grouped' && layer.attention.sinks);
-  const notes: [boolean, string][] = [
+function unusual({ config }: Model, tokenizer: TextTokenizer | null, dtypes: readonly string[]): string[] {
+  const { attention } = config.layers[0]!;
+  const joined = attention.queryHeads * (attention.kind === 'latent' ? attention.valueDim : attention.headDim);
+  const files: [boolean, string][] = [
     [
       joined !== config.width,
       `query heads x ${attention.kind === 'latent' ? 'value' : 'head'} dim = ${joined}, which is not the model width ${config.width}`,
     ],
-    [attentionBias, 'the attention projections have biases'],
-    [config.layers.some(({ feedForward }) => gateOf(feedForward).bias), 'the feed-forward layers have biases'],
-    [sinks, 'each query head has a learned sink, a logit that takes its part of the softmax and weighs nothing'],
-    [windows.length > 0, `a window counts the current token (${windows.join(', ')})`],
-    [windows.length > 0 && windows.length < rules.length, 'layers differ in what they see'],
-    [
-      config.layers.some(({ feedForward }) => gateOf(feedForward).clamp),
-      'gate and up are clamped, and up is raised by one',
-    ],
-    [rope?.pairs === 'interleaved', 'rope rotates neighbouring values, not the two halves'],
-    [rope !== null && rope.magnitude !== 1, `rope scales cos and sin by ${rope?.magnitude}`],
-    [rope !== null && !isGeometric(rope.frequencies), 'the rope frequencies are scaled for a longer context'],
     [dtypes.length > 1, `weights of several dtypes: ${dtypes.join(', ')}`],
     [dtypes.includes('F64'), 'F64 weights are rounded to float32 unless --precision float64'],
     [tokenizer === null, 'there is no tokenizer.json: prompts must be given as token ids'],
@@ -170,13 +179,10 @@ function unusual(model: Model, tokenizer: TextTokenizer | null, dtypes: readonly
       `the vocabulary has ${config.vocabulary} rows and the tokenizer ${tokenizer?.size} tokens`,
     ],
   ];
-  return notes.filter(([applies]) => applies).map(([, note]) => note);
-}
-
-/** Unscaled frequencies fall by one ratio from 1. */
-function isGeometric(frequencies: readonly number[]): boolean {
-  const ratio = frequencies[1] ?? 1;
-  return frequencies.every((frequency, i) => Math.abs(frequency / ratio ** i - 1) < 1e-9);
+  return [
+    ...FEATURES.flatMap(({ note, has }) => (note && has(config) ? [note(config)] : [])),
+    ...files.filter(([applies]) => applies).map(([, note]) => note),
+  ];
 }
 
 function notFinite(source: TensorSource, entries: readonly TensorEntry[]): string[] {

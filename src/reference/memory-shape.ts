@@ -33,7 +33,7 @@ export interface MemoryShape {
 
 /** The shape of a checkpoint folder: its config.json, and the sizes of its weights where they are there. @throws CheckpointError */
 export function shapeOfFolder(folder: string, ignoreConfigKeys: readonly string[] = []): MemoryShape {
-  const { config } = loadConfig(folder, ignoreConfigKeys);
+  const { config } = loadConfig(folder, { ignoreConfigKeys });
   const layers = config.layers.map(({ attention, visibility }) => ({ attention: bare(attention), visibility }));
   return { name: folder, layers, context: config.context, weights: weightBytesOf(folder) };
 }

@@ -37,6 +37,11 @@ export function roundTo16(dtype: 'F16' | 'BF16', value: number): number {
   return dtype === 'BF16' ? bfloat16Bits(value) : float16Bits(value);
 }
 
+/** The nearest bfloat16 number, ties to even; beyond the largest one, infinity. */
+export function roundToBfloat16(value: number): number {
+  return tableOf('BF16')![bfloat16Bits(Math.fround(value))]!;
+}
+
 const word = new DataView(new ArrayBuffer(4));
 
 function bfloat16Bits(value: number): number {

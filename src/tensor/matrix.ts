@@ -51,6 +51,16 @@ export function rowsOfMatrix(matrix: Matrix, from: number, count: number): Matri
   return { ...matrix, rows: count, bits: matrix.bits.subarray(from * columns, (from + count) * columns) };
 }
 
+/** Some rows of a matrix, in this order, copied. */
+export function gatheredRows(matrix: Matrix, rows: readonly number[]): Matrix {
+  const { columns, bits } = matrix;
+  const gathered = bits.slice(0, rows.length * columns);
+  for (const [i, row] of rows.entries()) {
+    gathered.set(bits.subarray(row * columns, (row + 1) * columns) as never, i * columns);
+  }
+  return { ...matrix, rows: rows.length, bits: gathered };
+}
+
 /** The transpose of a matrix, copied, in the same dtype. */
 export function transposed(matrix: Matrix): Matrix {
   const { rows, columns, bits } = matrix;

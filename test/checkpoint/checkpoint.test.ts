@@ -47,7 +47,7 @@ describe('config.json', () => {
     ['a head dim that is no whole number', { head_dim: null, hidden_size: 66 }, 'the head dim 16.5'],
     ['an unknown key', { sliding_window: 9 }, 'the key sliding_window = 9 is not understood'],
     ['code of its own', { auto_map: { AutoModelForCausalLM: 'modeling_x.X' } }, 'the key auto_map = '],
-    ['an unknown activation', { hidden_act: 'gelu' }, 'the key hidden_act = "gelu" is not valid'],
+    ['an unknown activation', { hidden_act: 'glu' }, 'the key hidden_act = "glu" is not valid'],
     ['a layer count that is no number', { num_hidden_layers: '2' }, 'the key num_hidden_layers = "2" is not valid'],
     ['no width', { hidden_size: undefined }, 'the key hidden_size is missing'],
     [
@@ -58,17 +58,22 @@ describe('config.json', () => {
     [
       'an unknown rope type',
       { rope_parameters: { rope_type: 'spiral' } },
-      'rope_type must be default, linear, llama3 or yarn',
+      'rope_type must be default, linear, dynamic, llama3, yarn or longrope',
     ],
     [
       'an unknown rope type, in the old spelling',
-      { rope_parameters: undefined, rope_scaling: { type: 'dynamic', factor: 2 } },
+      { rope_parameters: undefined, rope_scaling: { type: 'spiral', factor: 2 } },
       'rope_type must be',
     ],
     [
       'an unknown member of rope',
+      { rope_parameters: { rope_type: 'default', phase: 0.5 } },
+      'the key rope_parameters.phase = 0.5 is not understood',
+    ],
+    [
+      'rope on a part of a head',
       { rope_parameters: { rope_type: 'default', partial_rotary_factor: 0.5 } },
-      'the key rope_parameters.partial_rotary_factor = 0.5 is not understood',
+      'partial_rotary_factor = 0.5, and this family rotates whole heads',
     ],
     [
       'rope in both spellings',

@@ -1,4 +1,5 @@
 /** The flash kernel against the reference: its declared bound, its scratch, and scores that overflow. */
+
 import { test } from '@fast-check/vitest';
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
@@ -6,6 +7,7 @@ import { flashOf } from '../../attention/kernel/flash.js';
 import { KERNELS } from '../../attention/kernel/index.js';
 import type { AttentionKernel } from '../../attention/kernel/kernel.js';
 import { Scratch } from '../../attention/kernel/scratch.js';
+import { PLAIN_SCORES } from '../../attention/scores.js';
 import { consecutive } from '../../attention/streams.js';
 import { causal } from '../../attention/visibility/causal.js';
 import type { Visibility } from '../../attention/visibility/visibility.js';
@@ -76,7 +78,14 @@ describe('kernel flash', () => {
         const blocks = cut({ ...rows, more: rows.keys! }, positions, [T]);
         const scratch = new Scratch();
         const [q_THK, out_THV] = [tensor(new Float32Array(4 * K), [1, 4, K]), tensor(new Float32Array(32), [1, 4, 8])];
-        const fixed = { keyStreams, valueStream: 'values', scale: 1, visibility: causal, sinkLogits_H: null };
+        const fixed = {
+          keyStreams,
+          valueStream: 'values',
+          scale: 1,
+          visibility: causal,
+          sinkLogits_H: null,
+          ...PLAIN_SCORES,
+        };
         await kernel.attend([{ q_THK, out_THV, positions: Int32Array.of(T - 1), ...fixed, blocks }], scratch);
         return scratch.peakBytes;
       };

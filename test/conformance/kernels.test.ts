@@ -1,8 +1,10 @@
 /** One suite for every kernel, on streams made by hand: no model, no weights. */
+
 import { test } from '@fast-check/vitest';
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import { KERNELS, type KernelName } from '../../attention/kernel/index.js';
+import { PLAIN_SCORES } from '../../attention/scores.js';
 import { causal } from '../../attention/visibility/causal.js';
 import type { Visibility } from '../../attention/visibility/visibility.js';
 import { type Floats, flat, tensor, zerosLike } from '../../src/tensor/tensor.js';
@@ -127,6 +129,7 @@ describe.each(kernels)('kernel %s', (kernel) => {
       scale: 0.3,
       visibility: causal,
       sinkLogits_H: null,
+      ...PLAIN_SCORES,
       out_THV,
     };
     await KERNELS[kernel].attend([{ ...call, keyStreams: ['latent', 'rope'], valueStream: 'latent' }]);

@@ -108,7 +108,7 @@ describe('a saved cache', () => {
     const other = 'another config as it was understood than';
     expect(() => loadCache(path, loadModel(fixture(NAME)))).toThrow(other);
     const { config, weights, options, files } = loadModel(fixture(NAME));
-    const changed = { ...config, finalNorm: { ...config.finalNorm, eps: 1 } };
+    const changed = { ...config, finalNorm: { ...config.finalNorm!, eps: 1 } };
     expect(() => loadCache(path, assemble(changed, weights, options, files))).toThrow(other);
   });
 

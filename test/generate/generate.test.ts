@@ -59,7 +59,7 @@ describe('generation', () => {
 
   it('refuses logits that are NaN, and a golden of them', async () => {
     const model = loadModel(fixture(NAME));
-    model.weights.finalNorm[0] = Number.NaN;
+    model.weights.finalNorm!.weight![0] = Number.NaN;
     await expect(ids({ maxNewTokens: 1 }, model)).rejects.toThrow('There are logits that are NaN');
     await expect(ids({ maxNewTokens: 1, temperature: 1 }, model)).rejects.toThrow('There are logits that are NaN');
     await expect(makeGolden(model, inputIds, model.components.newCache(), { steps: 0 })).rejects.toThrow('NaN');

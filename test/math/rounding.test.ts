@@ -4,9 +4,10 @@ import { test } from '@fast-check/vitest';
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import { ACTIVATION_NAMES, activate } from '../../src/math/elementwise.js';
-import { rmsNorm } from '../../src/math/norm.js';
+import { normalise } from '../../src/math/norm.js';
 import { type Rope, rotateInPlace, rotationAt } from '../../src/math/rope.js';
 import { softmaxInPlace } from '../../src/math/softmax.js';
+import { rms } from '../../src/model/families/decoder.js';
 import { flat, tensor } from '../../src/tensor/tensor.js';
 import { fixture } from '../support/fixtures.js';
 
@@ -33,7 +34,10 @@ describe('in float32', () => {
   });
 
   test.prop([values, values])('the norm rounds squares, mean, root and both products', (x, weight) => {
-    const found = rmsNorm(tensor(Float32Array.from(x), [1, 16]), Float32Array.from(weight), 1e-5);
+    const found = normalise(tensor(Float32Array.from(x), [1, 16]), rms(1e-5), {
+      weight: Float32Array.from(weight),
+      bias: null,
+    });
     const mean = f(sum(x.map((value) => f(value * value))) / 16);
     const inverse = f(1 / f(Math.sqrt(f(mean + f(1e-5)))));
     expect([...flat(found)]).toEqual(x.map((value, i) => f(weight[i]! * f(value * inverse))));

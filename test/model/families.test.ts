@@ -10,7 +10,7 @@ type Json = Record<string, unknown>;
 function configure(name: string, change: Json = {}, without: readonly string[] = []) {
   const raw = { ...(JSON.parse(readFileSync(fixture(`${name}/config.json`), 'utf8')) as Json), ...change };
   for (const key of without) delete raw[key];
-  return familyOf(raw, 'config.json').configure(raw, 'config.json');
+  return familyOf(raw, 'config.json').configure(raw, { file: 'config.json', ropeLength: null });
 }
 
 const [MISTRAL, DEEPSEEK, OSS] = ['tiny-mistral-f16', 'tiny-deepseek-v3-bf16', 'tiny-gpt-oss-bf16'];
@@ -84,7 +84,7 @@ describe('deepseek_v3', () => {
     [{ n_group: 8 }, 'n_routed_experts = 8 does not make n_group = 8 groups of two or more'],
     [{ topk_group: 5 }, 'topk_group = 5 groups cannot be chosen from 4'],
     [{ num_experts_per_tok: 5 }, 'num_experts_per_tok = 5 of topk_group = 2 groups cannot be chosen'],
-    [{ qk_rope_head_dim: 7 }, 'qk_rope_head_dim = 7 must be even'],
+    [{ qk_rope_head_dim: 7 }, 'the head dim 7 (qk_rope_head_dim) must be an even whole number'],
   ])('refuses %j', (change, message) => {
     expect(() => configure(DEEPSEEK, change)).toThrow(message);
   });

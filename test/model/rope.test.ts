@@ -11,6 +11,7 @@ interface Recorded {
 }
 const recorded: Recorded[] = JSON.parse(readFileSync(fixture('ropes.json'), 'utf8'));
 
+const origin = { file: 'config.json', ropeLength: null };
 const shape = {
   model_type: 'llama', vocab_size: 8, hidden_size: 128, intermediate_size: 8, num_hidden_layers: 1, num_attention_heads: 4, max_position_embeddings: 512,
 }; // biome-ignore format: a config
@@ -20,7 +21,7 @@ it.each(recorded)(
   ({ rope_parameters, frequencies, magnitude }) => {
     const { rope_theta, rope_type, ...rest } = rope_parameters;
     for (const keys of [{ rope_parameters }, { rope_theta, rope_scaling: { type: rope_type, ...rest } }]) {
-      const { rope } = llama.configure({ ...shape, ...keys }, 'config.json').layers[0]!.attention;
+      const { rope } = llama.configure({ ...shape, ...keys }, origin).layers[0]!.attention;
       expect(rope!.magnitude).toBeCloseTo(magnitude, 14);
       for (const [i, frequency] of frequencies.entries()) expect(rope!.frequencies[i]! / frequency).toBeCloseTo(1, 13);
     }
@@ -28,7 +29,7 @@ it.each(recorded)(
 );
 
 it('takes a theta of 10,000 where none is given, as transformers does', () => {
-  const { rope } = llama.configure(shape, 'config.json').layers[0]!.attention;
+  const { rope } = llama.configure(shape, origin).layers[0]!.attention;
   expect(rope!.frequencies[1]).toBeCloseTo(10_000 ** (-2 / 32), 14);
   expect(loadModel(fixture('austen-llama')).config.layers[0]!.attention.rope!.frequencies[1]).toBeCloseTo(
     10_000 ** (-2 / 24),

@@ -3,10 +3,12 @@
  * the reference: the error beside its declared bound, and the bytes that each takes beside inputs and outputs. The last column is what a kernel
  * takes that holds all scores at once, [H, T, T] in float32.
  */
+
 import { flashOf } from '../../attention/kernel/flash.js';
 import type { AttentionKernel } from '../../attention/kernel/kernel.js';
 import { reference } from '../../attention/kernel/reference.js';
 import { Scratch } from '../../attention/kernel/scratch.js';
+import { PLAIN_SCORES } from '../../attention/scores.js';
 import { causal } from '../../attention/visibility/causal.js';
 import { type Floats, flat, zerosLike } from '../../src/tensor/tensor.js';
 import { type Problem, problem, single } from '../support/streams.js';
@@ -39,7 +41,7 @@ function run(kernel: AttentionKernel, { q_THK, rows, positions }: Problem): { ou
   const scratch = new Scratch();
   const blocks = [{ positions, read: (stream: string) => rows[stream]! }];
   const fixed = { keyStreams: ['keys'], valueStream: 'values', scale: 1 / Math.sqrt(K), visibility: causal };
-  kernel.attend([{ q_THK, positions, blocks, ...fixed, sinkLogits_H: null, out_THV }], scratch);
+  kernel.attend([{ q_THK, positions, blocks, ...fixed, sinkLogits_H: null, ...PLAIN_SCORES, out_THV }], scratch);
   return { out: flat(out_THV), scratch: scratch.peakBytes };
 }
 

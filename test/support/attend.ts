@@ -2,6 +2,7 @@
 import fc from 'fast-check';
 import { KERNELS, type KernelName } from '../../attention/kernel/index.js';
 import type { AttentionKernel } from '../../attention/kernel/kernel.js';
+import { PLAIN_SCORES, type ScoreRules } from '../../attention/scores.js';
 import type { CacheBlock, StreamRows } from '../../attention/streams.js';
 import { causal } from '../../attention/visibility/causal.js';
 import { chunked } from '../../attention/visibility/chunked.js';
@@ -18,6 +19,7 @@ export async function run(
   V: number,
   visibility: Visibility = causal,
   sinkLogits_H: Floats | null = null,
+  rules: ScoreRules = PLAIN_SCORES,
 ) {
   const out_THV = zerosLike(q_THK, [q_THK.shape[0]!, q_THK.shape[1]!, V]);
   const call = {
@@ -29,6 +31,7 @@ export async function run(
     scale: 0.3,
     visibility,
     sinkLogits_H,
+    ...rules,
     out_THV,
   };
   await (typeof kernel === 'string' ? KERNELS[kernel] : kernel).attend([call]);

@@ -1,6 +1,6 @@
 import { existsSync, mkdtempSync, readdirSync, readFileSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
-import { dirname, join } from 'node:path';
+import { basename, dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { onTestFinished } from 'vitest';
 import type { PositionPolicy } from '../../attention/slots.js';
@@ -15,10 +15,25 @@ export function fixture(name: string): string {
   return join(FIXTURES, name);
 }
 
-/** The checkpoints that have goldens. */
-export const CHECKPOINTS = readdirSync(FIXTURES).filter((name) =>
-  existsSync(join(FIXTURES, name, 'golden.safetensors')),
-);
+function checkpointsIn(folder: string): string[] {
+  if (!existsSync(join(FIXTURES, folder))) return [];
+  const names = readdirSync(join(FIXTURES, folder)).map((name) => join(folder, name));
+  return names.filter((name) => existsSync(join(FIXTURES, name, 'golden.safetensors')));
+}
+
+/** The checkpoints that have goldens, and are run in every way: trained ones, and random ones of a few families. */
+export const CHECKPOINTS = checkpointsIn('');
+
+/** One or more of every other family, with goldens too. */
+export const FAMILY_CHECKPOINTS = checkpointsIn('families');
+
+/** What a checkpoint's golden was recorded with, beside the checkpoint. */
+export function goldenOptions(checkpoint: string): LoadOptions {
+  const { rope_length } = JSON.parse(readFileSync(join(FIXTURES, checkpoint, 'golden.json'), 'utf8')) as {
+    rope_length?: number;
+  };
+  return rope_length === undefined ? {} : { ropeLength: rope_length };
+}
 
 /** A folder that is gone when the test is. */
 export function temporaryFolder(): string {
@@ -47,10 +62,10 @@ interface RecordedVariant {
 
 /** Every golden: each checkpoint as it is, and full attention run with other rules. */
 export const GOLDENS: readonly GoldenCase[] = [
-  ...CHECKPOINTS.map((name) => ({
-    name,
+  ...[...CHECKPOINTS, ...FAMILY_CHECKPOINTS].map((name) => ({
+    name: basename(name),
     checkpoint: name,
-    options: {},
+    options: goldenOptions(name),
     source: 'transformers',
     file: join(FIXTURES, name, 'golden.safetensors'),
   })),

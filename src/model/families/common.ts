@@ -1,18 +1,16 @@
 /** Parts of config.json that most families share. */
 import { z } from 'zod';
-import type { TensorSource } from '../../checkpoint/tensor-source.js';
-import { CheckpointError } from '../../errors.js';
 import { ACTIVATION_NAMES, type Activation } from '../../math/elementwise.js';
-import type { Linear } from '../../math/linear.js';
-import type { Matrix } from '../../tensor/matrix.js';
-import type { WeightReader } from '../weights.js';
 
 /** A size; far beyond any model, so that a wrong one is refused before memory is asked for. */
 export const count = z
   .int()
   .positive()
   .max(2 ** 24);
+export const layerCount = count.max(4096);
 export const flag = z.boolean();
+export const eps = z.number().positive();
+export const factor = z.number().positive();
 export const activation = z.enum(ACTIVATION_NAMES as readonly [Activation, ...Activation[]]);
 export const anything = z.unknown().optional();
 /** A switch that is understood only where it is off. */
@@ -99,22 +97,3 @@ export const inertKeys = {
   pruned_heads: z.strictObject({}).optional(),
   tie_encoder_decoder: off,
 };
-
-/** The head: the embedding where they are tied (then a copy in the file must be the same), else a matrix of its own. */
-export function readHead(reader: WeightReader, embedding: Matrix, tied: boolean, name: string): Linear {
-  if (!tied) return reader.linear(name, embedding.rows, embedding.columns, false);
-  if (reader.source.has(`${name}.weight`)) {
-    expectSameBits(embedding, reader.matrix(name, embedding.rows, embedding.columns), reader.source);
-  }
-  return { weight: embedding, bias: null };
-}
-
-function expectSameBits(embedding: Matrix, head: Matrix, source: TensorSource): void {
-  const same = embedding.dtype === head.dtype && embedding.bits.every((word, i) => Object.is(word, head.bits[i]));
-  if (!same) {
-    throw new CheckpointError(
-      `${source.folder}: config.json ties the output head to the embedding (tie_word_embeddings = true), ` +
-        `but ${head.name} differs from ${embedding.name}; set the key to false, or remove the tensor.`,
-    );
-  }
-}

@@ -1,12 +1,41 @@
-/** What families that took Llama's form share: sizes of grouped heads, and tensor names. */
-import type { GroupedConfig, GroupedWeights } from '../../../attention/strategy/strategy.js';
+/** Parts that families put their configs together of. */
+import { z } from 'zod';
+import type { GroupedConfig } from '../../../attention/strategy/strategy.js';
 import type { VisibilityConfig } from '../../../attention/visibility/index.js';
 import { CheckpointError } from '../../errors.js';
 import type { Activation } from '../../math/elementwise.js';
-import { deepFreeze, type GatedConfig, type LayerConfig, type ModelConfig } from '../config.js';
-import type { FeedForwardWeights, GatedWeights, LayerWeights, ModelWeights, WeightReader } from '../weights.js';
-import { readHead } from './common.js';
-import { type RopeKeys, ropeOf } from './rope-config.js';
+import type { NormConfig } from '../../math/norm.js';
+import type { Rope } from '../../math/rope.js';
+import type {
+  BranchConfig,
+  EmbeddingConfig,
+  GatedConfig,
+  HeadConfig,
+  LayerConfig,
+  ModelConfig,
+  PlainConfig,
+} from '../config.js';
+import { activation, count, eps, flag, layerCount } from './common.js';
+import { contextOf, type Origin, type RopeKeys, ropeKeys } from './rope-config.js';
+
+/** Keys of Llama's config, which most families have; what has another default in a family, the family says again. */
+export const decoderKeys = {
+  ...ropeKeys,
+  vocab_size: count,
+  hidden_size: count,
+  intermediate_size: count,
+  num_hidden_layers: layerCount,
+  num_attention_heads: count,
+  num_key_value_heads: count.nullish(),
+  head_dim: count.nullish(),
+  hidden_act: activation.default('silu'),
+  max_position_embeddings: count.default(2048),
+  rms_norm_eps: eps.default(1e-6),
+  tie_word_embeddings: flag.default(false),
+};
+
+/** Where families with projections of their own for keys and values keep them. */
+export const separateHeads = { key: 'num_key_value_heads', projections: ['k_proj', 'v_proj'] } as const;
 
 interface HeadKeys {
   readonly hidden_size: number;
@@ -16,7 +45,10 @@ interface HeadKeys {
 }
 
 /** H, G and K. @throws CheckpointError if they do not fit together */
-export function headsOf(keys: HeadKeys, file: string): Pick<GroupedConfig, 'queryHeads' | 'keyValueHeads' | 'headDim'> {
+export function headsOf(
+  keys: HeadKeys,
+  { file }: Origin,
+): Pick<GroupedConfig, 'queryHeads' | 'keyValueHeads' | 'headDim'> {
   const queryHeads = keys.num_attention_heads;
   const keyValueHeads = keys.num_key_value_heads ?? queryHeads;
   if (queryHeads % keyValueHeads !== 0) {
@@ -25,127 +57,115 @@ export function headsOf(keys: HeadKeys, file: string): Pick<GroupedConfig, 'quer
     );
   }
   const headDim = keys.head_dim ?? keys.hidden_size / queryHeads;
-  if (headDim % 2 !== 0) {
+  if (!Number.isInteger(headDim)) {
     throw new CheckpointError(
-      `${file}: the head dim ${headDim} (head_dim, or hidden_size / num_attention_heads) must be an even whole number.`,
+      `${file}: the head dim ${headDim} (head_dim, or hidden_size / num_attention_heads) must be a whole number.`,
     );
   }
   return { queryHeads, keyValueHeads, headDim };
 }
 
+/** Grouped attention of these heads: scores by 1 / sqrt(K), and nothing else unless it is given. */
+export function grouped(
+  heads: ReturnType<typeof headsOf>,
+  rope: Rope | null,
+  more: Partial<GroupedConfig> = {},
+): GroupedConfig {
+  const none = { qkNorm: null, clip: null, softcap: null, alibi: null, temperature: null, sinks: false };
+  return { kind: 'grouped', ...heads, scale: 1 / Math.sqrt(heads.headDim), rope, ...none, ...more };
+}
+
+export function gated(width: number, activation: Activation, bias = false): GatedConfig {
+  return { kind: 'gated', width, activation, clamp: null, bias };
+}
+
+export function plain(width: number, activation: Activation, bias: boolean): PlainConfig {
+  return { kind: 'plain', width, activation, bias };
+}
+
+export function rms(eps: number, weightOffset = 0): NormConfig {
+  return { kind: 'rms', eps, weight: true, bias: false, weightOffset };
+}
+
+export function layerNorm(eps: number, more: Partial<NormConfig> = {}): NormConfig {
+  return { kind: 'layer', eps, weight: true, bias: true, weightOffset: 0, ...more };
+}
+
+/** A branch without norms, added as it is, but for what is given. */
+export function branch(more: Partial<BranchConfig>): BranchConfig {
+  return { inputNorm: null, outputNorm: null, sumNorm: null, addsToNormed: false, scale: 1, ...more };
+}
+
+type LayerParts = Pick<LayerConfig, 'attention' | 'feedForward'> & Partial<LayerConfig>;
+
+/** A layer whose two branches, unless they are given, have a norm before them; which sees the past, and has no biases in attention. */
+export function layer(norm: NormConfig | null, parts: LayerParts): LayerConfig {
+  return {
+    attentionBias: { qkv: false, output: false },
+    visibility: { kind: 'causal' },
+    attentionBranch: branch({ inputNorm: norm }),
+    feedForwardBranch: branch({ inputNorm: norm }),
+    parallel: false,
+    ...parts,
+  };
+}
+
+export const bothBiases = (bias: boolean) => ({ qkv: bias, output: bias });
+
+/** null: no window. */
+export function windowed(window: number | null | undefined): VisibilityConfig {
+  return window == null ? { kind: 'causal' } : { kind: 'sliding', window };
+}
+
 /** The keys that say how wide and deep a model is. */
-interface ModelKeys {
+interface ModelKeys extends RopeKeys {
   readonly vocab_size: number;
   readonly hidden_size: number;
   readonly tie_word_embeddings: boolean;
   readonly max_position_embeddings: number;
 }
 
-/** A frozen model of these layers, whose final norm is that of its layers. */
-export function modelOf(family: string, keys: ModelKeys, layers: readonly LayerConfig[]): ModelConfig {
-  return deepFreeze<ModelConfig>({
-    family,
+interface ModelParts {
+  readonly layers: readonly LayerConfig[];
+  readonly finalNorm: NormConfig | null;
+  readonly embedding?: Partial<EmbeddingConfig>;
+  readonly head?: Partial<HeadConfig>;
+}
+
+/** A model of these layers; embedding and head are plain but for what is given. */
+export function decoder(
+  keys: ModelKeys,
+  { layers, finalNorm, embedding, head }: ModelParts,
+  origin: Origin,
+): Omit<ModelConfig, 'family'> {
+  return {
     vocabulary: keys.vocab_size,
     width: keys.hidden_size,
+    embedding: { width: keys.hidden_size, scale: 1, positions: null, norm: null, ...embedding },
     layers,
-    finalNorm: layers[0]!.norm,
-    tied: keys.tie_word_embeddings,
-    context: keys.max_position_embeddings,
-  });
-}
-
-interface PlainLayerKeys extends HeadKeys, RopeKeys {
-  readonly intermediate_size: number;
-  readonly hidden_act: Activation;
-  readonly max_position_embeddings: number;
-  readonly rms_norm_eps: number;
-}
-
-/** Llama's layer: grouped heads with rope, and a gated feed-forward. */
-export function plainLayer(
-  keys: PlainLayerKeys,
-  visibility: VisibilityConfig,
-  biases: { readonly attention: boolean; readonly feedForward: boolean },
-  file: string,
-): LayerConfig {
-  const heads = headsOf(keys, file);
-  const rope = ropeOf(keys, { dim: heads.headDim, context: keys.max_position_embeddings }, file);
-  return {
-    norm: { kind: 'rms', eps: keys.rms_norm_eps },
-    attention: { kind: 'grouped', ...heads, scale: 1 / Math.sqrt(heads.headDim), rope },
-    attentionBias: biases.attention,
-    visibility,
-    feedForward: {
-      kind: 'gated',
-      width: keys.intermediate_size,
-      activation: keys.hidden_act,
-      clamp: null,
-      bias: biases.feedForward,
-    },
+    finalNorm,
+    head: { tied: keys.tie_word_embeddings, bias: false, scale: 1, softcap: null, ...head },
+    ...contextOf(keys, keys.max_position_embeddings, origin),
   };
 }
 
-/** Tensors as Llama names them; what a family names otherwise it binds itself. */
-export function bindDecoder(
-  { vocabulary, width, layers, tied }: ModelConfig,
-  reader: WeightReader,
-  bindLayer: (layer: LayerConfig, name: string) => Pick<LayerWeights, 'attention' | 'feedForward'>,
-): ModelWeights {
-  const embedding = reader.matrix('model.embed_tokens', vocabulary, width);
-  return {
-    embedding,
-    layers: layers.map((layer, i) => {
-      const name = `model.layers.${i}`;
-      return {
-        attentionNorm: reader.vector(`${name}.input_layernorm.weight`, width),
-        feedForwardNorm: reader.vector(`${name}.post_attention_layernorm.weight`, width),
-        ...bindLayer(layer, name),
-      };
-    }),
-    finalNorm: reader.vector('model.norm.weight', width),
-    head: readHead(reader, embedding, tied, 'lm_head'),
-  };
+/** One layer for each number below `count`. */
+export function layersOf(count: number, make: (index: number) => LayerConfig): LayerConfig[] {
+  return Array.from({ length: count }, (_, i) => make(i));
 }
 
-/** `NAME.q_proj` to `NAME.o_proj`. */
-export function bindGrouped(
-  { queryHeads, keyValueHeads, headDim }: GroupedConfig,
-  width: number,
-  bias: boolean,
-  name: string,
-  reader: WeightReader,
-): GroupedWeights {
-  const [queries, keys] = [queryHeads * headDim, keyValueHeads * headDim];
-  return {
-    kind: 'grouped',
-    query: reader.linear(`${name}.q_proj`, queries, width, bias),
-    key: reader.linear(`${name}.k_proj`, keys, width, bias),
-    value: reader.linear(`${name}.v_proj`, keys, width, bias),
-    output: reader.linear(`${name}.o_proj`, width, queries, bias),
-    sinks: null,
-  };
+/** `layer_types`, or what a family says where a file does not. @throws CheckpointError unless there is one for each layer */
+export function layerTypesOf<Type extends string>(
+  {
+    layer_types: given,
+    num_hidden_layers: layers,
+  }: { layer_types?: readonly Type[] | null | undefined; num_hidden_layers: number },
+  { file }: Origin,
+  otherwise: (index: number) => Type,
+): readonly Type[] {
+  if (!given) return Array.from({ length: layers }, (_, i) => otherwise(i));
+  if (given.length === layers) return given;
+  throw new CheckpointError(`${file}: layer_types has ${given.length} entries, and num_hidden_layers = ${layers}.`);
 }
 
-/** `NAME.gate_proj` to `NAME.down_proj`. */
-export function bindGated(config: GatedConfig, width: number, name: string, reader: WeightReader): GatedWeights {
-  return {
-    kind: 'gated',
-    gate: reader.linear(`${name}.gate_proj`, config.width, width, config.bias),
-    up: reader.linear(`${name}.up_proj`, config.width, width, config.bias),
-    down: reader.linear(`${name}.down_proj`, width, config.width, config.bias),
-  };
-}
-
-/** The feed-forward layer of families that have but gated ones, and the attention of those that have but grouped ones. */
-export function bindPlainLayer(
-  { attention, attentionBias, feedForward }: LayerConfig,
-  width: number,
-  name: string,
-  reader: WeightReader,
-): { attention: GroupedWeights; feedForward: FeedForwardWeights } {
-  if (attention.kind !== 'grouped' || feedForward.kind !== 'gated') throw new Error(`${name}: not a plain layer`);
-  return {
-    attention: bindGrouped(attention, width, attentionBias, `${name}.self_attn`, reader),
-    feedForward: bindGated(feedForward, width, `${name}.mlp`, reader),
-  };
-}
+export const attentionTypes = z.array(z.enum(['sliding_attention', 'full_attention'])).nullish();

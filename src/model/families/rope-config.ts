@@ -1,19 +1,30 @@
 /** Every way in which config.json describes rotary embeddings -> frequencies and a factor. */
 import { z } from 'zod';
-import { CheckpointError } from '../../errors.js';
+import { CheckpointError, UsageError } from '../../errors.js';
 import type { Rope } from '../../math/rope.js';
+import { type LongRope, longRope, mscaleOf, ntkBase, scaledLlama3, type Yarn, yarn } from './rope-scaling.js';
 
 const positive = z.number().positive();
+const shared = {
+  rope_theta: positive.optional(),
+  /** The part of a head that is rotated. */
+  partial_rotary_factor: positive.max(1).nullish(),
+};
 
 /** `rope_parameters` (transformers 5) and `rope_scaling` (before) hold the same members. */
 const scaling = z.discriminatedUnion(
   'rope_type',
   [
-    z.strictObject({ rope_type: z.literal('default'), rope_theta: positive.optional() }),
-    z.strictObject({ rope_type: z.literal('linear'), rope_theta: positive.optional(), factor: positive }),
+    z.strictObject({
+      rope_type: z.literal('default'),
+      ...shared,
+      original_max_position_embeddings: positive.optional(),
+    }),
+    z.strictObject({ rope_type: z.literal('linear'), ...shared, factor: positive }),
+    z.strictObject({ rope_type: z.literal('dynamic'), ...shared, factor: positive }),
     z.strictObject({
       rope_type: z.literal('llama3'),
-      rope_theta: positive.optional(),
+      ...shared,
       factor: positive,
       low_freq_factor: positive,
       high_freq_factor: positive,
@@ -21,7 +32,7 @@ const scaling = z.discriminatedUnion(
     }),
     z.strictObject({
       rope_type: z.literal('yarn'),
-      rope_theta: positive.optional(),
+      ...shared,
       factor: positive,
       beta_fast: positive.nullish(),
       beta_slow: positive.nullish(),
@@ -31,42 +42,105 @@ const scaling = z.discriminatedUnion(
       truncate: z.boolean().nullish(),
       original_max_position_embeddings: positive.nullish(),
     }),
+    z.strictObject({
+      rope_type: z.literal('longrope'),
+      ...shared,
+      short_factor: z.array(positive),
+      long_factor: z.array(positive),
+      factor: positive.nullish(),
+      attention_factor: positive.nullish(),
+      original_max_position_embeddings: positive.nullish(),
+    }),
   ],
   {
     error: (issue) =>
-      issue.code === 'invalid_union' ? 'rope_type must be default, linear, llama3 or yarn' : undefined,
+      issue.code === 'invalid_union'
+        ? 'rope_type must be default, linear, dynamic, llama3, yarn or longrope'
+        : undefined,
   },
 );
 
-type Scaling = z.output<typeof scaling>;
-type Yarn = Extract<Scaling, { rope_type: 'yarn' }>;
+export type Scaling = z.output<typeof scaling>;
 
-/** The old spelling `type` for `rope_type`. Some files have both; where they differ, `type` stays, and is refused as unknown. */
+/** The old spellings: `type` for `rope_type`, and `su` for `longrope`. Where both types are given and differ, `type` stays, and is refused as unknown. */
 function modernised(value: unknown): unknown {
   if (typeof value !== 'object' || value === null) return value;
   const { type, ...rest } = value as Record<string, unknown>;
   const { rope_type: modern = type } = rest;
-  return modern === type || type === undefined ? { ...rest, rope_type: modern } : value;
+  if (modern !== type && type !== undefined) return value;
+  return { ...rest, rope_type: modern === 'su' ? 'longrope' : modern };
 }
+
+const one = z.preprocess(modernised, scaling.nullish());
 
 /** The config keys of rope, both spellings. */
 export const ropeKeys = {
   rope_theta: positive.optional(),
-  rope_scaling: z.preprocess(modernised, scaling.nullish()),
-  rope_parameters: z.preprocess(modernised, scaling.nullish()),
+  partial_rotary_factor: positive.max(1).nullish(),
+  rope_scaling: one,
+  rope_parameters: one,
+  /** Of the context that a scaled rope was trained on before it was scaled. */
+  original_max_position_embeddings: positive.nullish(),
+};
+
+/** Layer types that may have ropes of their own. */
+export type RopeLayerType = 'full_attention' | 'sliding_attention';
+
+const byLayerType = z.strictObject({ full_attention: one, sliding_attention: one });
+
+/** Of families whose types of layers have ropes of their own: `rope_parameters` may hold one for each. */
+export const layeredRopeKeys = {
+  ...ropeKeys,
+  rope_parameters: z
+    .unknown()
+    .transform((value, context): Scaling | z.output<typeof byLayerType> | null | undefined => {
+      const nested =
+        typeof value === 'object' && value !== null && ('full_attention' in value || 'sliding_attention' in value);
+      const result = (nested ? byLayerType : one).safeParse(value);
+      if (result.success) return result.data;
+      context.issues.push(...result.error.issues.map((issue) => ({ ...issue, input: value }) as never));
+      return z.NEVER;
+    }),
 };
 
 export type RopeKeys = z.output<z.ZodObject<typeof ropeKeys>>;
+export type LayeredRopeKeys = z.output<z.ZodObject<typeof layeredRopeKeys>>;
+
+/** The keys of one type of layer. `rope_scaling`, of older files, is of the layers with full attention alone, unless a family says otherwise. */
+export function ropeKeysOf(keys: LayeredRopeKeys, type: RopeLayerType): RopeKeys {
+  const { rope_parameters: given, ...rest } = keys;
+  if (!given || 'rope_type' in given) return { ...rest, rope_parameters: given };
+  return { ...rest, rope_parameters: given[type] };
+}
+
+/** Where a config was read, and what was asked of it. */
+export interface Origin {
+  readonly file: string;
+  /** The sequence length that a rope which depends on it is made for; null: the length that the model was trained on. */
+  readonly ropeLength: number | null;
+}
 
 /** What a family says of rope beside the config's keys. */
 interface RopeShape {
-  /** Values of a head that are rotated. */
+  /** K, or the part of it that is rotated where the family says so in another way than by a fraction. */
   readonly dim: number;
+  /** What the config calls it, for messages. */
+  readonly what?: string;
+  /** The part that is rotated where the config does not say; undefined: the family rotates whole heads, and knows no other. */
+  readonly partial?: number;
   readonly pairs?: Rope['pairs'];
-  /** max_position_embeddings, which yarn needs where the original context is not given. */
+  /** max_position_embeddings, which stands for the original context where that is not given. */
   readonly context: number;
   /** Where the config has none. */
   readonly theta?: number;
+}
+
+/** The rope type and its members, as the config gives them. @throws CheckpointError if both spellings are there */
+function scalingOf(keys: RopeKeys, file: string): Scaling {
+  if (keys.rope_parameters && keys.rope_scaling) {
+    throw new CheckpointError(`${file}: both rope_parameters and rope_scaling are given; keep one of them.`);
+  }
+  return keys.rope_parameters ?? keys.rope_scaling ?? { rope_type: 'default' };
 }
 
 /** `mscale_all_dim` of yarn: some families multiply their scores by the square of what it makes of the factor. 1: nothing. */
@@ -76,12 +150,48 @@ export function yarnScoreFactor({ rope_parameters, rope_scaling }: RopeKeys): nu
   return mscaleOf(given.factor, given.mscale_all_dim) ** 2;
 }
 
-export function ropeOf(keys: RopeKeys, shape: RopeShape, file: string): Rope {
-  const { dim, context } = shape;
-  if (keys.rope_parameters && keys.rope_scaling) {
-    throw new CheckpointError(`${file}: both rope_parameters and rope_scaling are given; keep one of them.`);
+/**
+ * How long sequences may be. Dynamic and longrope ropes change with the length of a sequence, all its tokens' rotations at once; here a model has one
+ * rope, made for one length, so that a token's logits do not depend on how they are computed, and no sequence may be longer.
+ */
+export function contextOf(
+  keys: RopeKeys,
+  context: number,
+  { file, ropeLength }: Origin,
+): { context: number; ropeLength: number | null } {
+  const given = scalingOf(keys, file);
+  const trained = trainedLength(given, keys, context);
+  if (trained === null) {
+    if (ropeLength === null) return { context, ropeLength: null };
+    throw new UsageError(
+      `--rope-length: the rope of ${file} is ${given.rope_type}, which does not depend on a length.`,
+    );
   }
-  const given: Scaling = keys.rope_parameters ?? keys.rope_scaling ?? { rope_type: 'default' };
+  if (given.rope_type === 'longrope' && ropeLength !== null && ropeLength > context) {
+    throw new UsageError(
+      `--rope-length: expected at most max_position_embeddings = ${context} of ${file}, got ${ropeLength}.`,
+    );
+  }
+  return { context: ropeLength ?? trained, ropeLength: ropeLength ?? trained };
+}
+
+/** The length up to which a rope that depends on the length is as it was trained; null: it does not depend on it. */
+function trainedLength(given: Scaling, keys: RopeKeys, context: number): number | null {
+  if (given.rope_type === 'dynamic') return context;
+  return given.rope_type === 'longrope' ? originalOf(given, keys, context) : null;
+}
+
+/** The original context. Beside the scaling's members it may stand at the top of the file, which then wins (as in transformers). */
+function originalOf(
+  given: { original_max_position_embeddings?: number | null | undefined },
+  keys: RopeKeys,
+  context: number,
+): number {
+  return keys.original_max_position_embeddings ?? given.original_max_position_embeddings ?? context;
+}
+
+export function ropeOf(keys: RopeKeys, shape: RopeShape, { file, ropeLength }: Origin): Rope {
+  const given = scalingOf(keys, file);
   const theta = given.rope_theta ?? keys.rope_theta ?? shape.theta ?? 10000;
   if (keys.rope_theta !== undefined && keys.rope_theta !== theta) {
     throw new CheckpointError(
@@ -91,65 +201,53 @@ export function ropeOf(keys: RopeKeys, shape: RopeShape, file: string): Rope {
   if (given.rope_type === 'yarn' && theta <= 1) {
     throw new CheckpointError(`${file}: yarn needs a rope_theta above 1, got ${theta}.`);
   }
-  const plain = Array.from({ length: dim / 2 }, (_, i) => theta ** ((-2 * i) / dim));
-  return { dim, pairs: shape.pairs ?? 'half-split', ...scaled(given, plain, theta, context) };
-}
-
-function scaled(
-  given: Scaling,
-  plain: number[],
-  theta: number,
-  context: number,
-): Pick<Rope, 'frequencies' | 'magnitude'> {
+  const dim = rotatedDim(given, keys, shape, file);
+  const rope = { dim, pairs: shape.pairs ?? 'half-split' } as const;
+  const plain = (base: number) => Array.from({ length: dim / 2 }, (_, i) => base ** ((-2 * i) / dim));
+  const original = originalOf(given as Yarn, keys, shape.context);
   switch (given.rope_type) {
     case 'default':
-      return { frequencies: plain, magnitude: 1 };
+      return { ...rope, frequencies: plain(theta), magnitude: 1 };
     case 'linear':
-      return { frequencies: plain.map((frequency) => frequency / given.factor), magnitude: 1 };
+      return { ...rope, frequencies: plain(theta).map((frequency) => frequency / given.factor), magnitude: 1 };
+    case 'dynamic': {
+      const base = ntkBase(theta, dim, given.factor, Math.max(ropeLength ?? 0, shape.context) / shape.context);
+      return { ...rope, frequencies: plain(base), magnitude: 1 };
+    }
     case 'llama3':
-      return { frequencies: plain.map((frequency) => llama3(frequency, given)), magnitude: 1 };
+      return { ...rope, frequencies: plain(theta).map((frequency) => scaledLlama3(frequency, given)), magnitude: 1 };
     case 'yarn':
-      return yarn(given, plain, theta, context);
+      return { ...rope, ...yarn(given, plain(theta), theta, original) };
+    case 'longrope':
+      checkFactors(given, dim, file);
+      return {
+        ...rope,
+        ...longRope(given, plain(theta), { original, context: shape.context, length: ropeLength ?? original }),
+      };
   }
 }
 
-/**
- * Llama 3.1: wavelengths beyond original context / low_freq_factor are stretched by `factor`, those below original context /
- * high_freq_factor stay, and those between are blended (`_compute_llama3_parameters` of transformers).
- */
-function llama3(frequency: number, given: Extract<Scaling, { rope_type: 'llama3' }>): number {
-  const turns = (given.original_max_position_embeddings * frequency) / (2 * Math.PI);
-  const kept = (turns - given.low_freq_factor) / (given.high_freq_factor - given.low_freq_factor);
-  return blend(frequency / given.factor, frequency, kept);
+/** How many values of a head are rotated. @throws CheckpointError unless they are pairs */
+function rotatedDim(given: Scaling, keys: RopeKeys, { dim, what, partial }: RopeShape, file: string): number {
+  const fraction = given.partial_rotary_factor ?? keys.partial_rotary_factor ?? partial ?? 1;
+  if (partial === undefined && fraction !== 1) {
+    throw new CheckpointError(`${file}: partial_rotary_factor = ${fraction}, and this family rotates whole heads.`);
+  }
+  const rotated = Math.trunc(dim * fraction);
+  if (rotated < 2 || rotated % 2 !== 0) {
+    throw new CheckpointError(
+      `${file}: the head dim ${dim} (${what ?? 'head_dim, or hidden_size / num_attention_heads'}) must be an even whole number` +
+        `${fraction === 1 ? '' : `, and so must its part of ${fraction} that is rotated`}.`,
+    );
+  }
+  return rotated;
 }
 
-/** YaRN (Peng et al. 2023, section 3.2 and equation 22): a ramp over the pairs between beta_slow and beta_fast turns. */
-function yarn(given: Yarn, plain: number[], theta: number, context: number): Pick<Rope, 'frequencies' | 'magnitude'> {
-  const dim = 2 * plain.length;
-  const original = given.original_max_position_embeddings ?? context;
-  const pairAt = (turns: number) => (dim * Math.log(original / (turns * 2 * Math.PI))) / (2 * Math.log(theta));
-  const whole = given.truncate ?? true;
-  const [low, high] = [pairAt(given.beta_fast ?? 32), pairAt(given.beta_slow ?? 1)];
-  const first = Math.max(whole ? Math.floor(low) : low, 0);
-  const last = Math.min(whole ? Math.ceil(high) : high, dim - 1);
-  const width = last - first || 0.001;
-  return {
-    frequencies: plain.map((frequency, i) => blend(frequency, frequency / given.factor, (i - first) / width)),
-    magnitude: given.attention_factor ?? yarnMagnitude(given),
-  };
-}
-
-function yarnMagnitude({ factor, mscale, mscale_all_dim: all }: Yarn): number {
-  return mscale && all ? mscaleOf(factor, mscale) / mscaleOf(factor, all) : mscaleOf(factor, 1);
-}
-
-/** 0.1 m ln(factor) + 1 (YaRN, equation 22, with DeepSeek's m). */
-function mscaleOf(factor: number, m: number): number {
-  return factor <= 1 ? 1 : 0.1 * m * Math.log(factor) + 1;
-}
-
-/** a where part <= 0, b where part >= 1, a straight line between. */
-function blend(a: number, b: number, part: number): number {
-  const clamped = Math.min(Math.max(part, 0), 1);
-  return a * (1 - clamped) + b * clamped;
+function checkFactors({ short_factor, long_factor }: LongRope, dim: number, file: string): void {
+  for (const [name, { length }] of Object.entries({ short_factor, long_factor })) {
+    if (length === dim / 2) continue;
+    throw new CheckpointError(
+      `${file}: ${name} has ${length} entries, and ${dim} rotated values have ${dim / 2} pairs.`,
+    );
+  }
 }

@@ -1,0 +1,72 @@
+/** Multi-head latent attention as configs describe it (DeepSeek-AI 2024, "DeepSeek-V2"). */
+import { z } from 'zod';
+import type { LatentConfig } from '../../../attention/strategy/strategy.js';
+import type { NormConfig } from '../../math/norm.js';
+import type { Rope } from '../../math/rope.js';
+import { type DecoderNames, LLAMA_NAMES } from './bind.js';
+import { anything, count } from './common.js';
+import { type Origin, type RopeKeys, ropeOf } from './rope-config.js';
+
+export const some = z.int().nonnegative().max(4096);
+
+export const latentKeys = {
+  num_key_value_heads: anything, // every head has its own key and value, whatever it says
+  kv_lora_rank: count,
+  q_lora_rank: count.nullish(),
+  qk_nope_head_dim: count,
+  qk_rope_head_dim: count,
+  v_head_dim: count,
+  // Derived by transformers, and said again in the file.
+  head_dim: anything,
+  qk_head_dim: anything,
+};
+
+interface Keys extends RopeKeys {
+  readonly num_attention_heads: number;
+  readonly q_lora_rank?: number | null | undefined;
+  readonly kv_lora_rank: number;
+  readonly qk_nope_head_dim: number;
+  readonly qk_rope_head_dim: number;
+  readonly v_head_dim: number;
+  readonly max_position_embeddings: number;
+}
+
+export function latentOf(
+  keys: Keys,
+  { pairs, norm, scaleFactor = 1 }: { pairs: Rope['pairs']; norm: NormConfig; scaleFactor?: number },
+  origin: Origin,
+): LatentConfig {
+  const { qk_nope_head_dim: nopeDim, qk_rope_head_dim: ropeDim, max_position_embeddings: context } = keys;
+  return {
+    kind: 'latent',
+    queryHeads: keys.num_attention_heads,
+    queryRank: keys.q_lora_rank ?? null,
+    latentRank: keys.kv_lora_rank,
+    nopeDim,
+    ropeDim,
+    valueDim: keys.v_head_dim,
+    scale: scaleFactor / Math.sqrt(nopeDim + ropeDim),
+    rope: ropeOf(keys, { dim: ropeDim, what: 'qk_rope_head_dim', pairs, context }, origin),
+    norm,
+  };
+}
+
+export const LATENT_NAMES: DecoderNames = {
+  ...LLAMA_NAMES,
+  attention: { latent: 'self_attn', output: 'self_attn.o_proj' },
+};
+
+/** DeepSeek's experts: each under its number, and those that all tokens share as one. */
+export const deepSeekExperts = {
+  router: 'mlp.gate',
+  each: (e: number) => ({
+    gate: `mlp.experts.${e}.gate_proj`,
+    up: `mlp.experts.${e}.up_proj`,
+    down: `mlp.experts.${e}.down_proj`,
+  }),
+  shared: {
+    gate: 'mlp.shared_experts.gate_proj',
+    up: 'mlp.shared_experts.up_proj',
+    down: 'mlp.shared_experts.down_proj',
+  },
+};

@@ -1,0 +1,236 @@
+/** A model without one of its features, made from outside: of its config and its weights. */
+import type { GroupedConfig, GroupedWeights } from '../../attention/strategy/strategy.js';
+import type { Rope } from '../../src/math/rope.js';
+import type { BranchConfig, DenseConfig, ExpertsConfig, LayerConfig, ModelConfig } from '../../src/model/config.js';
+import type { DenseWeights, ExpertsWeights, LayerWeights, ModelWeights } from '../../src/model/weights.js';
+
+export interface Parts {
+  readonly config: ModelConfig;
+  readonly weights: ModelWeights;
+}
+
+type Change = (parts: Parts) => Parts;
+
+const layers =
+  (change: (layer: LayerConfig, index: number, all: readonly LayerConfig[]) => LayerConfig): Change =>
+  ({ config, weights }) => ({ weights, config: { ...config, layers: config.layers.map(change) } });
+
+const weightsOfLayers =
+  (change: (own: LayerWeights) => LayerWeights): Change =>
+  ({ config, weights }) => ({ config, weights: { ...weights, layers: weights.layers.map(change) } });
+
+const head =
+  (change: Partial<ModelConfig['head']>): Change =>
+  ({ config, weights }) => ({ weights, config: { ...config, head: { ...config.head, ...change } } });
+
+const embedding =
+  (change: Partial<ModelConfig['embedding']>): Change =>
+  ({ config, weights }) => ({ weights, config: { ...config, embedding: { ...config.embedding, ...change } } });
+
+const grouped = (change: (attention: GroupedConfig) => GroupedConfig): Change =>
+  layers((layer) => (layer.attention.kind === 'grouped' ? { ...layer, attention: change(layer.attention) } : layer));
+
+const groupedWeights = (change: (own: GroupedWeights) => GroupedWeights): Change =>
+  weightsOfLayers((own) => (own.attention.kind === 'grouped' ? { ...own, attention: change(own.attention) } : own));
+
+const rope = (change: (rope: Rope, layer: LayerConfig) => Rope): Change =>
+  layers((layer) => {
+    const { attention } = layer;
+    return attention.rope
+      ? { ...layer, attention: { ...attention, rope: change(attention.rope, layer) } as LayerConfig['attention'] }
+      : layer;
+  });
+
+const branches = (change: Partial<BranchConfig>): Change =>
+  layers((layer) => ({
+    ...layer,
+    attentionBranch: { ...layer.attentionBranch, ...change },
+    feedForwardBranch: { ...layer.feedForwardBranch, ...change },
+  }));
+
+const experts = (change: (config: ExpertsConfig) => ExpertsConfig): Change =>
+  layers((layer) =>
+    layer.feedForward.kind === 'experts' ? { ...layer, feedForward: change(layer.feedForward) } : layer,
+  );
+
+const dense = (change: (config: DenseConfig) => DenseConfig): Change =>
+  layers((layer) => {
+    const { feedForward } = layer;
+    if (feedForward.kind !== 'experts') return { ...layer, feedForward: change(feedForward) };
+    return { ...layer, feedForward: { ...feedForward, expert: change(feedForward.expert) as never } };
+  });
+
+const router = (change: object): Change =>
+  experts((config) => ({ ...config, router: { ...config.router, ...change } as ExpertsConfig['router'] }));
+
+const unbiased = <Own extends DenseWeights>(own: Own): Own =>
+  Object.fromEntries(
+    Object.entries(own).map(([name, part]) => [name, typeof part === 'string' ? part : { ...part, bias: null }]),
+  ) as unknown as Own;
+
+/** Frequencies that fall by one ratio from 1, the same as between the first two. */
+const geometric = ({ frequencies }: Rope, count = frequencies.length, exponent = 1) =>
+  Array.from({ length: count }, (_, i) => (frequencies[1]! / frequencies[0]!) ** (i * exponent));
+
+/** By the name of the feature (src/reference/features.ts). A string: why it cannot be left out so. */
+export const WITHOUT: Readonly<Record<string, Change | string>> = {
+  MHA: 'the shape of the weights',
+  GQA: 'the shape of the weights',
+  MQA: 'the shape of the weights',
+  MLA: 'the shape of the weights',
+  'embedding factor': embedding({ scale: 1 }),
+  'embedding projected': 'the shape of the weights',
+  'embedding norm': embedding({ norm: null }),
+  'learned positions': embedding({ positions: null }),
+  rope: rope((of) => ({ ...of, frequencies: of.frequencies.map(() => 0) })),
+  'rope on a part': rope((of, { attention }) => {
+    const dim = attention.kind === 'latent' ? attention.ropeDim : attention.headDim;
+    return { ...of, dim, frequencies: geometric(of, dim / 2, of.dim / dim) };
+  }),
+  'rope interleaved': rope((of) => ({ ...of, pairs: 'half-split' })),
+  'rope scaled': rope((of) => ({ ...of, frequencies: geometric(of) })),
+  'rope magnitude': rope((of) => ({ ...of, magnitude: 1 })),
+  'rope by length': 'loaded for another length (test/model/rope-length.test.ts)',
+  'ropes by layer': layers((layer, _, all) => {
+    const first = all.find(({ attention }) => attention.rope)!.attention.rope;
+    return { ...layer, attention: { ...layer.attention, rope: first } as LayerConfig['attention'] };
+  }),
+  ALiBi: grouped((attention) => ({ ...attention, alibi: null })),
+  'NoPE layers': layers((layer, _, all) => {
+    const first = all.find(({ attention }) => attention.rope)!.attention.rope;
+    return { ...layer, attention: { ...layer.attention, rope: layer.attention.rope ?? first } as never };
+  }),
+  window: layers((layer) => ({
+    ...layer,
+    visibility: layer.visibility.kind === 'sliding' ? { kind: 'causal' } : layer.visibility,
+  })),
+  chunks: layers((layer) => ({
+    ...layer,
+    visibility: layer.visibility.kind === 'chunked' ? { kind: 'causal' } : layer.visibility,
+  })),
+  'windows by layer': layers((layer, _, all) => ({ ...layer, visibility: all[0]!.visibility })),
+  'qk norm': ({ config, weights }) =>
+    groupedWeights((own) => ({ ...own, queryNorm: null, keyNorm: null }))(
+      grouped((attention) => ({ ...attention, qkNorm: null }))({ config, weights }),
+    ),
+  'score factor': layers((layer) => {
+    const { attention } = layer;
+    const dim = attention.kind === 'latent' ? attention.nopeDim + attention.ropeDim : attention.headDim;
+    return { ...layer, attention: { ...attention, scale: 1 / Math.sqrt(dim) } };
+  }),
+  'score softcap': grouped((attention) => ({ ...attention, softcap: null })),
+  'qkv clip': grouped((attention) => ({ ...attention, clip: null })),
+  temperature: grouped((attention) => ({ ...attention, temperature: null })),
+  'learned sinks': groupedWeights((own) => ({ ...own, sinks: null })),
+  'attention biases': weightsOfLayers((own) => {
+    if (own.attention.kind === 'latent') {
+      const { compress, output } = own.attention;
+      const attention = { ...own.attention, compress: { ...compress, bias: null }, output: { ...output, bias: null } };
+      return { ...own, attention };
+    }
+    const { query, key, value, output } = own.attention;
+    const bare = Object.entries({ query, key, value, output }).map(([name, part]) => [name, { ...part, bias: null }]);
+    return { ...own, attention: { ...own.attention, ...Object.fromEntries(bare) } };
+  }),
+  'feed-forward biases': weightsOfLayers((own) => {
+    const { feedForward } = own;
+    if (feedForward.kind !== 'experts') return { ...own, feedForward: unbiased(feedForward) };
+    return { ...own, feedForward: { ...feedForward, experts: feedForward.experts.map(unbiased) } };
+  }),
+  'feed-forward plain': dense((config) => ({ ...config, activation: config.activation === 'silu' ? 'relu' : 'silu' })),
+  'feed-forward gated': weightsOfLayers((own) => {
+    const swap = <Own extends DenseWeights>(of: Own): Own =>
+      of.kind === 'gated' ? { ...of, gate: of.up, up: of.gate } : of;
+    const { feedForward } = own;
+    if (feedForward.kind !== 'experts') return { ...own, feedForward: swap(feedForward) };
+    return { ...own, feedForward: { ...feedForward, experts: feedForward.experts.map(swap) } };
+  }),
+  'clamped gate': dense((config) => (config.kind === 'gated' ? { ...config, clamp: null } : config)),
+  experts: experts((config) => ({ ...config, perToken: config.perToken > 1 ? config.perToken - 1 : 2 })),
+  'shared expert': experts((config) => ({ ...config, shared: null })),
+  'shared expert gate': weightsOfLayers((own) =>
+    own.feedForward.kind === 'experts' ? { ...own, feedForward: { ...own.feedForward, sharedGate: null } } : own,
+  ),
+  'dense layers among experts': 'the shape of the weights',
+  'router bias': weightsOfLayers(({ feedForward, ...own }) => ({
+    ...own,
+    feedForward:
+      feedForward.kind === 'experts' ? { ...feedForward, router: { ...feedForward.router, bias: null } } : feedForward,
+  })),
+  'routing by group': router({ groups: 1, groupsPerToken: 1 }),
+  'routing factor': router({ scale: 1 }),
+  'routing normalised': router({ normalise: false }),
+  'routing correction': weightsOfLayers((own) =>
+    own.feedForward.kind === 'experts'
+      ? { ...own, feedForward: { ...own.feedForward, correction: null } satisfies ExpertsWeights }
+      : own,
+  ),
+  'routed inputs': experts((config) => ({ ...config, weighs: 'output' })),
+  'RMS norm': norms('rms', 'layer'),
+  'layer norm': norms('layer', 'rms'),
+  'norm weights less 1': ({ config, weights }) => ({
+    config,
+    weights: {
+      ...weights,
+      layers: weights.layers.map((own) => ({
+        ...own,
+        attentionNorms: lessOne(own.attentionNorms),
+        feedForwardNorms: lessOne(own.feedForwardNorms),
+      })),
+    },
+  }),
+  'norm biases': ({ config, weights }) => ({
+    config,
+    weights: {
+      ...weights,
+      layers: weights.layers.map((own) => ({
+        ...own,
+        attentionNorms: withoutBias(own.attentionNorms),
+        feedForwardNorms: withoutBias(own.feedForwardNorms),
+      })),
+    },
+  }),
+  'norm after': branches({ outputNorm: null }),
+  'norm of sums': branches({ sumNorm: null }),
+  'residual of the norm': branches({ addsToNormed: false }),
+  'residual factor': branches({ scale: 1 }),
+  parallel: layers((layer) => ({ ...layer, parallel: false })),
+  'logit factor': head({ scale: 1 }),
+  'logit softcap': head({ softcap: null }),
+  'head bias': ({ config, weights }) => ({
+    config,
+    weights: { ...weights, head: { ...weights.head, output: { ...weights.head.output, bias: null } } },
+  }),
+  'tied head': 'the shape of the weights',
+};
+
+type Branch = LayerWeights['attentionNorms'];
+type Norm = Branch['input'];
+
+function everyNorm(branch: Branch, change: (norm: NonNullable<Norm>) => NonNullable<Norm>): Branch {
+  const each = (norm: Norm) => norm && change(norm);
+  return { input: each(branch.input), output: each(branch.output), sum: each(branch.sum) };
+}
+
+function lessOne(branch: Branch): Branch {
+  return everyNorm(branch, (norm) => ({ ...norm, weight: norm.weight?.map((x) => x - 1) ?? null }));
+}
+
+function withoutBias(branch: Branch): Branch {
+  return everyNorm(branch, (norm) => ({ ...norm, bias: null }));
+}
+
+function norms(from: 'rms' | 'layer', to: 'rms' | 'layer'): Change {
+  const other = (norm: BranchConfig['inputNorm']) => (norm?.kind === from ? { ...norm, kind: to } : norm);
+  const branch = (of: BranchConfig): BranchConfig => ({
+    ...of,
+    inputNorm: other(of.inputNorm),
+    outputNorm: other(of.outputNorm),
+    sumNorm: other(of.sumNorm),
+  });
+  return layers((layer) => ({
+    ...layer,
+    attentionBranch: branch(layer.attentionBranch),
+    feedForwardBranch: branch(layer.feedForwardBranch),
+  }));
+}

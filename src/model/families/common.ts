@@ -45,6 +45,7 @@ export const inertKeys = {
     'bad_words_ids',
     'begin_suppress_tokens',
     'bos_token_id',
+    'cache_implementation',
     'decoder_start_token_id',
     'diversity_penalty',
     'do_sample',

@@ -84,8 +84,7 @@ describe('phi', () => {
 /** The form of Phi-4-mini-instruct's config.json, and older ones of Phi-3. */
 const PHI4_MINI: Json = {
   attention_bias: false,
-  auto_map: { AutoConfig: 'configuration_phi3.Phi3Config' },
-  embd_pdrop: 0.0,
+  auto_map: { AutoModelForCausalLM: 'modeling_phi3.Phi3ForCausalLM', AutoTokenizer: 'Xenova/gpt-4o' },
   full_attn_mod: 1,
   hidden_act: 'silu',
   hidden_size: 96,
@@ -140,6 +139,7 @@ describe('phi3', () => {
     ],
     [{ partial_rotary_factor: 1 }, 'short_factor has 6 entries, and 16 rotated values have 8 pairs'],
     [{ attention_bias: true }, 'attention_bias = true is not valid'],
+    [{ auto_map: { AutoModelForCausalLM: 'modeling_mine.X' } }, 'code of its own; only modeling_phi3 is known'],
     [{ full_attn_mod: 2 }, 'full_attn_mod = 2 is not valid'],
   ])('refuses %j', (change, message) => {
     expect(() => read({ ...PHI4_MINI, ...change })).toThrow(message);

@@ -1,4 +1,4 @@
-import { anything, count, eps, factor, flag } from './common.js';
+import { anything, codeTakenOver, count, eps, factor, flag } from './common.js';
 import { bothBiases, branch, decoder, decoderKeys, gated, layer, layersOf, rms } from './decoder.js';
 import { family } from './family.js';
 import { LATENT_NAMES, latentKeys, latentOf } from './latent.js';
@@ -31,6 +31,7 @@ export const minicpm3 = family({
     scale_depth: factor.nullable().default(1.4),
     dim_model_base: factor.nullable().default(256),
     pretraining_tp: anything,
+    auto_map: codeTakenOver('minicpm'),
   },
 
   configure(keys, origin) {

@@ -1,5 +1,5 @@
 import { type DecoderNames, LLAMA_NAMES } from './bind.js';
-import { activation, anything, eps, flag } from './common.js';
+import { activation, anything, codeTakenOver, eps, flag } from './common.js';
 import {
   bareKeys,
   bothBiases,
@@ -41,6 +41,7 @@ export const phi = family({
     qk_layernorm: flag.default(false),
     embd_pdrop: anything,
     resid_pdrop: anything,
+    auto_map: codeTakenOver('phi'),
   },
 
   configure(keys, origin) {

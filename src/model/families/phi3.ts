@@ -1,7 +1,7 @@
 import { z } from 'zod';
 import { CheckpointError } from '../../errors.js';
 import { type DecoderNames, LLAMA_NAMES } from './bind.js';
-import { anything, count, eps } from './common.js';
+import { anything, codeTakenOver, count, eps } from './common.js';
 import { decoder, decoderKeys, gated, grouped, headsOf, layer, layersOf, rms, windowed } from './decoder.js';
 import { family } from './family.js';
 import { type Origin, type RopeKeys, ropeOf } from './rope-config.js';
@@ -27,6 +27,7 @@ export const phi3 = family({
     sliding_window: count.nullish(),
     embd_pdrop: anything,
     resid_pdrop: anything,
+    auto_map: codeTakenOver('phi3'),
     // What the published files say, and transformers takes for granted.
     attention_bias: z.literal(false).optional(),
     lm_head_bias: z.literal(false).optional(),

@@ -1,7 +1,7 @@
 import { z } from 'zod';
 import type { ModelConfig } from '../config.js';
 import { type DecoderNames, LLAMA_NAMES } from './bind.js';
-import { anything, count, eps, flag } from './common.js';
+import { anything, codeTakenOver, count, eps, flag } from './common.js';
 import { bareKeys, decoder, gated, grouped, headsOf, layer, layerNorm, layersOf, separateHeads } from './decoder.js';
 import { family } from './family.js';
 import { ropeOf } from './rope-config.js';
@@ -24,6 +24,7 @@ export const stablelm = family({
     rope_pct: z.literal(0.25, 'transformers reads partial_rotary_factor, and 0.25 without it').optional(),
     rotary_scaling_factor: z.literal(1).optional(),
     num_heads: anything, // num_attention_heads again
+    auto_map: codeTakenOver('stablelm'),
   },
 
   configure(keys, origin) {

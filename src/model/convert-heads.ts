@@ -39,19 +39,16 @@ export function convertHeads(
   heads: number | 'mha' | 'mqa',
   ignoreConfigKeys: readonly string[] = [],
 ): Conversion {
-  const { layers, family } = loadModel(folder, { ignoreConfigKeys }).config; // the checkpoint is checked whole
+  const { layers } = loadModel(folder, { ignoreConfigKeys }).config; // the checkpoint is checked whole
   const raw = readJson(join(folder, 'config.json')) as Record<string, unknown>;
   const places = familyOf(raw, join(folder, 'config.json')).keyValueHeads;
   const { attention } = layers[0]!;
-  if (attention.kind !== 'grouped') {
-    throw new UsageError(
-      `${folder}: its keys and values come from a latent, so there are no key/value heads to convert.`,
-    );
+  if (!places || attention.kind !== 'grouped') {
+    const why = attention.kind === 'latent' ? 'come from a latent' : 'have no matrices of their own';
+    throw new UsageError(`${folder}: its keys and values ${why}, so there are no key/value heads to convert.`);
   }
-  if (!places) {
-    throw new UsageError(
-      `${folder}: ${family} keeps queries, keys and values in one matrix, or a norm for each head; only heads with matrices of their own can be converted.`,
-    );
+  if (attention.qkNorm && attention.qkNorm.scope !== 'head') {
+    throw new UsageError(`${folder}: the norm of its keys has weights for each head, so their number cannot change.`);
   }
   const wanted = heads === 'mha' ? attention.queryHeads : heads === 'mqa' ? 1 : heads;
   const conversion = plan(attention.keyValueHeads, attention.queryHeads, wanted);

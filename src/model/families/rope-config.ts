@@ -66,9 +66,10 @@ type Scaling = z.output<typeof scaling>;
 function modernised(value: unknown): unknown {
   if (typeof value !== 'object' || value === null) return value;
   const { type, ...rest } = value as Record<string, unknown>;
+  const renamed = (name: unknown) => (name === 'su' ? 'longrope' : name);
   const { rope_type: modern = type } = rest;
-  if (modern !== type && type !== undefined) return value;
-  return { ...rest, rope_type: modern === 'su' ? 'longrope' : modern };
+  if (type !== undefined && renamed(modern) !== renamed(type)) return value;
+  return { ...rest, rope_type: renamed(modern) };
 }
 
 /** One rope; null or absent: the default. */

@@ -44,9 +44,11 @@ export function convertHeads(
   const places = familyOf(raw, join(folder, 'config.json')).keyValueHeads;
   const { attention } = layers[0]!;
   if (!places || attention.kind !== 'grouped') {
-    throw new UsageError(
-      `${folder}: its keys and values come from a latent, so there are no key/value heads to convert.`,
-    );
+    const why =
+      attention.kind === 'latent'
+        ? 'its keys and values come from a latent, so there are no key/value heads to convert'
+        : 'its key/value heads have no matrices of their own, or a norm over all of them, so their number cannot be converted';
+    throw new UsageError(`${folder}: ${why}.`);
   }
   const wanted = heads === 'mha' ? attention.queryHeads : heads === 'mqa' ? 1 : heads;
   const conversion = plan(attention.keyValueHeads, attention.queryHeads, wanted);

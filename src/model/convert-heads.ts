@@ -39,16 +39,19 @@ export function convertHeads(
   heads: number | 'mha' | 'mqa',
   ignoreConfigKeys: readonly string[] = [],
 ): Conversion {
-  const { layers } = loadModel(folder, { ignoreConfigKeys }).config; // the checkpoint is checked whole
+  const { layers, family } = loadModel(folder, { ignoreConfigKeys }).config; // the checkpoint is checked whole
   const raw = readJson(join(folder, 'config.json')) as Record<string, unknown>;
   const places = familyOf(raw, join(folder, 'config.json')).keyValueHeads;
   const { attention } = layers[0]!;
-  if (!places || attention.kind !== 'grouped') {
-    const why =
-      attention.kind === 'latent'
-        ? 'its keys and values come from a latent, so there are no key/value heads to convert'
-        : 'its key/value heads have no matrices of their own, or a norm over all of them, so their number cannot be converted';
-    throw new UsageError(`${folder}: ${why}.`);
+  if (attention.kind !== 'grouped') {
+    throw new UsageError(
+      `${folder}: its keys and values come from a latent, so there are no key/value heads to convert.`,
+    );
+  }
+  if (!places) {
+    throw new UsageError(
+      `${folder}: ${family} keeps queries, keys and values in one matrix, or a norm for each head; only heads with matrices of their own can be converted.`,
+    );
   }
   const wanted = heads === 'mha' ? attention.queryHeads : heads === 'mqa' ? 1 : heads;
   const conversion = plan(attention.keyValueHeads, attention.queryHeads, wanted);

@@ -33,9 +33,12 @@ export const inertKeys = {
     'architectures',
     'attention_dropout',
     'attn_implementation',
+    'auto_map', // where code of the model's own stands, which transformers does not need either
     'dtype',
     'finetuning_task',
     'initializer_range',
+    'router_aux_loss_coef',
+    'router_jitter_noise',
     'torch_dtype',
     'transformers_version',
     // tokens' roles, and what generation_config.json says today
@@ -83,6 +86,7 @@ export const inertKeys = {
     'num_labels',
     'output_attentions',
     'output_hidden_states',
+    'output_router_logits',
     'output_scores',
     'problem_type',
     'return_dict',

@@ -1,7 +1,9 @@
 /** Mixtures of experts as configs describe them. */
+import { z } from 'zod';
 import { CheckpointError } from '../../errors.js';
-import type { ExpertsConfig } from '../config.js';
-import { count } from './common.js';
+import type { ExpertsConfig, RouterConfig } from '../config.js';
+import type { ExpertsNames } from './bind-feed-forward.js';
+import { count, flag } from './common.js';
 
 export const expertCount = count.max(65536);
 
@@ -40,6 +42,31 @@ export function routed(
 }
 
 /** A router of experts that are not grouped, whose weights are the softmax over all. */
-export function softmaxTopK(normalise: boolean, scale = 1): ExpertsConfig['router'] {
+export function softmaxTopK(normalise: boolean, scale = 1): RouterConfig & { kind: 'softmax-top-k' } {
   return { kind: 'softmax-top-k', groups: 1, groupsPerToken: 1, normalise, scale };
+}
+
+/** The names of most: each expert under its number, with Llama's names. */
+export const NUMBERED_EXPERTS: ExpertsNames = {
+  router: 'mlp.gate',
+  each: (e: number) => ({
+    gate: `mlp.experts.${e}.gate_proj`,
+    up: `mlp.experts.${e}.up_proj`,
+    down: `mlp.experts.${e}.down_proj`,
+  }),
+};
+
+/** Qwen's keys of experts, and of the layers that have none. */
+export const sparseKeys = {
+  moe_intermediate_size: count,
+  norm_topk_prob: flag.default(false),
+  decoder_sparse_step: count.default(1),
+  mlp_only_layers: z.array(z.int().nonnegative()).nullish(),
+};
+
+type SparseKeys = Pick<z.output<z.ZodObject<typeof sparseKeys>>, 'decoder_sparse_step' | 'mlp_only_layers'>;
+
+/** Every `decoder_sparse_step`-th layer has experts, but for those that are listed. */
+export function isSparse({ decoder_sparse_step: step, mlp_only_layers: dense }: SparseKeys, layer: number): boolean {
+  return (layer + 1) % step === 0 && !dense?.includes(layer);
 }

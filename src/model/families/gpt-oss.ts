@@ -36,8 +36,6 @@ const keys = {
   swiglu_alpha: factor.default(1.702),
   swiglu_limit: factor.default(7),
   initial_context_length: anything, // the original context, which rope_scaling has too
-  router_aux_loss_coef: anything,
-  output_router_logits: anything,
 };
 
 type Keys = z.output<z.ZodObject<typeof keys>>;

@@ -1,13 +1,11 @@
 /** Multi-head latent attention as configs describe it (DeepSeek-AI 2024, "DeepSeek-V2"). */
-import { z } from 'zod';
 import type { LatentConfig } from '../../../attention/strategy/strategy.js';
 import type { NormConfig } from '../../math/norm.js';
 import type { Rope } from '../../math/rope.js';
 import { type DecoderNames, LLAMA_NAMES } from './bind.js';
 import { anything, count } from './common.js';
+import { rms } from './decoder.js';
 import { type Origin, type RopeKeys, ropeOf } from './rope-config.js';
-
-export const some = z.int().nonnegative().max(4096);
 
 export const latentKeys = {
   num_key_value_heads: anything, // every head has its own key and value, whatever it says
@@ -51,22 +49,10 @@ export function latentOf(
   };
 }
 
+/** DeepSeek's norms inside attention keep this eps, whatever rms_norm_eps says (`DeepseekV2Attention` and `DeepseekV3Attention` of transformers). */
+export const LATENT_NORM = rms(1e-6);
+
 export const LATENT_NAMES: DecoderNames = {
   ...LLAMA_NAMES,
   attention: { latent: 'self_attn', output: 'self_attn.o_proj' },
-};
-
-/** DeepSeek's experts: each under its number, and those that all tokens share as one. */
-export const deepSeekExperts = {
-  router: 'mlp.gate',
-  each: (e: number) => ({
-    gate: `mlp.experts.${e}.gate_proj`,
-    up: `mlp.experts.${e}.up_proj`,
-    down: `mlp.experts.${e}.down_proj`,
-  }),
-  shared: {
-    gate: 'mlp.shared_experts.gate_proj',
-    up: 'mlp.shared_experts.up_proj',
-    down: 'mlp.shared_experts.down_proj',
-  },
 };

@@ -125,9 +125,10 @@ export function checkRequest(model: Model, prompt: readonly number[], newTokens:
   const [total, most] = [prompt.length + newTokens, longestText(model)];
   if (total > most) {
     const room = most - prompt.length;
+    const rope = model.config.ropeLength === null ? '' : ' load it with a rope for more (--rope-length, ropeLength),';
     throw new RequestError(
       `The prompt's ${prompt.length} tokens and ${newTokens} new ones exceed the model's context of ${most}; ` +
-        `${room > 0 ? `ask for at most ${room} new tokens` : 'shorten the prompt'}, or let it see a window (visibility sliding, chunked, sinks).`,
+        `${room > 0 ? `ask for at most ${room} new tokens` : 'shorten the prompt'},${rope} or let it see a window (visibility sliding, chunked, sinks).`,
     );
   }
   const { capacity } = model.components.caches;

@@ -1,6 +1,6 @@
 import { createHash } from 'node:crypto';
 import { existsSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
-import { join } from 'node:path';
+import { basename, join } from 'node:path';
 import { describe, expect, it } from 'vitest';
 import { withSafetensors } from '../../src/checkpoint/safetensors/read.js';
 import { convertHeads } from '../../src/model/convert-heads.js';
@@ -53,15 +53,19 @@ describe.each(cases)('$checkpoint to $to.key_value_heads key/value heads', (give
 });
 
 describe('a conversion', () => {
-  it('by repetition changes no bit of a logit, and leaves what it does not touch', async () => {
-    const name = 'tiny-llama-rope3-f16';
+  it.each([
+    { checkpoint: 'tiny-llama-rope3-f16', to: 8 },
+    { checkpoint: 'families/qwen2', to: 4 },
+    { checkpoint: 'families/gemma3-text', to: 4 },
+  ])('of $checkpoint by repetition changes no bit of a logit', async ({ checkpoint, to }) => {
+    const name = basename(checkpoint);
     const out = join(temporaryFolder(), 'mha');
-    expect(convertHeads(fixture(name), out, 'mha')).toMatchObject({ from: 2, to: 8, kind: 'repeated' });
+    expect(convertHeads(fixture(checkpoint), out, 'mha')).toMatchObject({ from: 2, to, kind: 'repeated' });
     const run = async (folder: string) => {
       const model = loadModel(folder);
       return (await makeGolden(model, readGolden(name).inputIds, model.components.newCache(), { steps: 0 })).logits;
     };
-    expectSameBits(await run(out), await run(fixture(name)));
+    expectSameBits(await run(out), await run(fixture(checkpoint)));
   });
 
   it('takes the tokenizer along, and no golden', () => {
@@ -83,6 +87,7 @@ describe('a conversion', () => {
     expect(() => convertHeads(rope3, out, 2)).toThrow('has 2 already');
     expect(() => convertHeads(fixture('tiny-deepseek-v3-bf16'), out, 1)).toThrow('come from a latent');
     expect(() => convertHeads(fixture('families/phi3'), out, 1)).toThrow('have no matrices of their own');
+    expect(() => convertHeads(fixture('families/olmo2'), out, 1)).toThrow('have no matrices of their own');
     expect(() => convertHeads(fixture('families/cohere-qk'), out, 1)).toThrow('has weights for each head');
     writeFileSync(out, '');
     expect(() => convertHeads(rope3, out, 1)).toThrow('is there already');

@@ -45,7 +45,6 @@ export const inertKeys = {
     'architectures',
     'attention_dropout',
     'attn_implementation',
-    'auto_map', // where code of the model's own stands, which transformers does not need either
     'dtype',
     'finetuning_task',
     'initializer_range',

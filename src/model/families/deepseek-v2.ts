@@ -1,7 +1,7 @@
 import { z } from 'zod';
 import { CheckpointError } from '../../errors.js';
 import type { RouterConfig } from '../config.js';
-import { anything, count, factor, flag } from './common.js';
+import { anything, codeTakenOver, count, factor, flag } from './common.js';
 import { bothBiases, decoder, decoderKeys, gated, layer, layersOf, rms } from './decoder.js';
 import { DEEPSEEK_EXPERTS, deepSeekExpertKeys, deepSeekExperts, some } from './deepseek-experts.js';
 import { softmaxTopK } from './experts.js';
@@ -32,6 +32,7 @@ const keys = {
   ep_size: anything,
   pretraining_tp: anything,
   seq_aux: anything,
+  auto_map: codeTakenOver('deepseek'),
 };
 
 type Keys = z.output<z.ZodObject<typeof keys>>;

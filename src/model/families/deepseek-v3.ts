@@ -1,5 +1,5 @@
 import { z } from 'zod';
-import { activation, anything, count, factor, flag } from './common.js';
+import { activation, anything, codeTakenOver, count, factor, flag } from './common.js';
 import { bothBiases, decoder, decoderKeys, gated, layer, layersOf, rms } from './decoder.js';
 import {
   beyond,
@@ -42,6 +42,7 @@ export const deepseekV3 = family({
     ep_size: anything,
     pretraining_tp: anything,
     seq_aux: anything,
+    auto_map: codeTakenOver('deepseek'),
   },
 
   configure(keys, origin) {

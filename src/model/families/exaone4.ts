@@ -19,7 +19,10 @@ import { normedAfter, OLMO2_NAMES } from './olmo2.js';
 import { type Origin, ropeOf } from './rope-config.js';
 import { type AttentionType, visibilitiesOf } from './windows.js';
 
-/** EXAONE 4 (LG AI Research 2025): norms after each part, each head's queries and keys normed, and rope in layers with windows alone, if any layer has one. */
+/**
+ * EXAONE 4 (LG AI Research 2025): norms after each part, each head's queries and keys normed, windows in three of four layers, and rope in those
+ * alone. A model without windows (`sliding_window` is null) has rope everywhere.
+ */
 export const exaone4 = family({
   modelType: 'exaone4',
 
@@ -28,9 +31,9 @@ export const exaone4 = family({
     num_key_value_heads: count.default(32),
     rms_norm_eps: eps.default(1e-5),
     sliding_window: count.nullable().default(4096),
-    /** Every such layer sees everything; or a letter for each layer, L or G, repeated. */
+    /** Every such layer sees everything; or the letters of layers, L for windows and G for everything, over and over. */
     sliding_window_pattern: z
-      .union([count, z.string().regex(/^[LG]+$/)], 'a number, or L and G')
+      .union([count, z.string().regex(/^[LG]+$/, 'expected a number of layers, or letters L and G')])
       .nullable()
       .default(4),
     layer_types: attentionTypes,

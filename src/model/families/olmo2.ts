@@ -19,7 +19,10 @@ export function normedAfter(norm: NormConfig) {
   return { attentionBranch: branch({ outputNorm: norm }), feedForwardBranch: branch({ outputNorm: norm }) };
 }
 
-/** OLMo 2 (OLMo Team 2024): what attention and feed-forward make is normed, not what they take, and so are all queries, and all keys, of a token as one. */
+/**
+ * OLMo 2 (OLMo Team 2024): what attention and feed-forward make is normed, not what they take; and so are queries and keys, all heads of a token
+ * as one row.
+ */
 export const olmo2 = family({
   modelType: 'olmo2',
   keys: olmo2Keys,

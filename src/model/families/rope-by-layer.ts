@@ -11,15 +11,16 @@ export const layeredRopeKeys = {
   ...ropeKeys,
   rope_parameters: z
     .unknown()
+    .optional()
     .refine((value) => typeof value !== 'object' || value === null || !('rope_type' in value || 'type' in value), {
       message: 'expected one rope for each type of layer, { full_attention, sliding_attention }',
     })
     .pipe(z.strictObject({ full_attention: ropeScaling, sliding_attention: ropeScaling }).nullish()),
 };
 
-export type LayeredRopeKeys = z.output<z.ZodObject<typeof layeredRopeKeys>>;
+type LayeredRopeKeys = z.output<z.ZodObject<typeof layeredRopeKeys>>;
 
-export interface LayeredRopes {
+interface LayeredRopes {
   /** The keys of layers that see everything, which say how long sequences may be. */
   readonly keys: RopeKeys & { readonly rope_parameters: RopeKeys['rope_parameters'] };
   readonly ropes: Readonly<Record<AttentionType, Rope>>;

@@ -1,7 +1,7 @@
 import type { Command } from 'commander';
 import { embeddedModel } from '../src/embedded.js';
 import { type Inspection, inspect } from '../src/reference/inspect.js';
-import { ignoreOption, newCommand } from './options.js';
+import { ignoreOption, newCommand, ropeLengthOption } from './options.js';
 
 export function inspectCommand(): Command {
   return newCommand('inspect')
@@ -9,10 +9,14 @@ export function inspectCommand(): Command {
       "print a checkpoint's architecture, parameters, dtypes, cache bytes a token, and what is unusual about it",
     )
     .argument('[model]', 'checkpoint folder in Hugging Face form (default: the embedded one)')
+    .addOption(ropeLengthOption())
     .addOption(ignoreOption())
     .option('--json', 'print one JSON object')
-    .action((folder: string | undefined, flags: { ignoreConfigKey?: string[]; json?: true }) => {
-      const found = inspect(folder ?? embeddedModel(), flags.ignoreConfigKey ?? []);
+    .action((folder: string | undefined, flags: { ropeLength?: number; ignoreConfigKey?: string[]; json?: true }) => {
+      const found = inspect(folder ?? embeddedModel(), {
+        ropeLength: flags.ropeLength,
+        ignoreConfigKeys: flags.ignoreConfigKey,
+      });
       process.stdout.write(flags.json ? `${JSON.stringify(found)}\n` : text(found));
     });
 }

@@ -23,6 +23,14 @@ export function ignoreOption(): Option {
   ).argParser(collected);
 }
 
+/** `--rope-length` */
+export function ropeLengthOption(): Option {
+  return new Option(
+    '--rope-length <tokens>',
+    'of dynamic and longrope: the longest sequence, which decides the rope (default: as long as the model was first trained on)',
+  ).argParser(wholeNumber(1));
+}
+
 /** `--model` */
 export function modelOption(): Option {
   return new Option('--model <folder>', 'checkpoint folder in Hugging Face form').default(

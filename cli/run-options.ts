@@ -19,7 +19,7 @@ import { assemble, loadModel, type Model } from '../src/model/load.js';
 import { expectScalesOf, readScales } from '../src/reference/calibrate.js';
 import { PRECISIONS } from '../src/tensor/tensor.js';
 import { loadTokenizer, type TextTokenizer } from '../src/text/tokenizer.js';
-import { ignoreOption, wholeNumber } from './options.js';
+import { ignoreOption, ropeLengthOption, wholeNumber } from './options.js';
 
 const names = (table: object) => Object.keys(table);
 
@@ -29,6 +29,7 @@ export interface AttentionFlags extends Pick<RunOptions, 'attention' | 'position
   readonly window?: number;
   readonly sinks?: number;
   readonly attentionChunk?: number;
+  readonly ropeLength?: number;
   readonly ignoreConfigKey?: string[];
 }
 
@@ -73,7 +74,7 @@ export function attentionOptions(command: Command): Command {
   choice(command, '--positions <policy>', positions, POSITION_POLICIES, 'absolute');
   choice(command, '--kernel <kernel>', 'attention kernel', names(KERNELS), 'reference');
   choice(command, '--precision <precision>', 'what everything is computed in', PRECISIONS, 'float32');
-  return command.addOption(ignoreOption());
+  return command.addOption(ropeLengthOption()).addOption(ignoreOption());
 }
 
 function cacheOptions(command: Command): Command {
@@ -235,8 +236,8 @@ export function loadPlain(folder: string, flags: AttentionFlags): { model: Model
 }
 
 function loadWith(folder: string, flags: AttentionFlags, stored: Partial<RunOptions>) {
-  const { attention, positions, kernel, precision, ignoreConfigKey: ignoreConfigKeys = [] } = flags;
+  const { attention, positions, kernel, precision, ropeLength, ignoreConfigKey: ignoreConfigKeys } = flags;
   const chosen = { attention, visibility: visibilityOf(flags), positions, kernel, precision, ...stored };
-  const model = loadModel(folder, { ...chosen, ignoreConfigKeys });
+  const model = loadModel(folder, { ...chosen, ropeLength, ignoreConfigKeys });
   return { model, tokenizer: loadTokenizer(folder, model.config.vocabulary) };
 }

@@ -44,9 +44,11 @@ export function convertHeads(
   const places = familyOf(raw, join(folder, 'config.json')).keyValueHeads;
   const { attention } = layers[0]!;
   if (!places || attention.kind !== 'grouped') {
-    throw new UsageError(
-      `${folder}: its keys and values come from a latent, so there are no key/value heads to convert.`,
-    );
+    const why = attention.kind === 'latent' ? 'come from a latent' : 'have no matrices of their own';
+    throw new UsageError(`${folder}: its keys and values ${why}, so there are no key/value heads to convert.`);
+  }
+  if (attention.qkNorm && attention.qkNorm.scope !== 'head') {
+    throw new UsageError(`${folder}: the norm of its keys has weights for each head, so their number cannot change.`);
   }
   const wanted = heads === 'mha' ? attention.queryHeads : heads === 'mqa' ? 1 : heads;
   const conversion = plan(attention.keyValueHeads, attention.queryHeads, wanted);

@@ -11,9 +11,25 @@ import type {
   ModelConfig,
 } from '../model/config.js';
 
+/** Columns of the table. */
+export const FEATURE_GROUPS = [
+  'heads',
+  'positions',
+  'what is seen',
+  'scores',
+  'feed-forward',
+  'norms',
+  'residual stream',
+  'biases',
+  'embedding and output',
+] as const;
+
+type FeatureGroup = (typeof FEATURE_GROUPS)[number];
+
 export interface Feature {
   /** Short, for a table. */
   readonly name: string;
+  readonly group: FeatureGroup;
   /** What a port is likely to trip over; null: nothing, most models have it, or another sentence says it. */
   readonly note: ((config: ModelConfig) => string) | null;
   readonly has: (config: ModelConfig) => boolean;
@@ -56,92 +72,108 @@ const firstGrouped = ({ layers }: ModelConfig, has: (attention: GroupedConfig) =
 
 /** In the order of the data's way through a model. */
 export const FEATURES: readonly Feature[] = [
-  { name: 'MHA', note: null, has: heads((H, G) => H === G) },
-  { name: 'GQA', note: null, has: heads((H, G) => H !== G && G > 1) },
-  { name: 'MQA', note: null, has: heads((H, G) => H !== G && G === 1) },
-  { name: 'MLA', note: null, has: someLayer(({ attention }) => attention.kind === 'latent') },
+  { name: 'MHA', group: 'heads', note: null, has: heads((H, G) => H === G) },
+  { name: 'GQA', group: 'heads', note: null, has: heads((H, G) => H !== G && G > 1) },
+  { name: 'MQA', group: 'heads', note: null, has: heads((H, G) => H !== G && G === 1) },
+  { name: 'MLA', group: 'heads', note: null, has: someLayer(({ attention }) => attention.kind === 'latent') },
   {
     name: 'embedding factor',
+    group: 'embedding and output',
     note: ({ embedding }) => `embedded tokens are multiplied by ${embedding.scale}`,
     has: ({ embedding }) => embedding.scale !== 1,
   },
   {
     name: 'embedding projected',
+    group: 'embedding and output',
     note: ({ embedding, width }) => `tokens are embedded in ${embedding.width} values and projected to ${width}`,
     has: ({ embedding, width }) => embedding.width !== width,
   },
   {
     name: 'embedding norm',
+    group: 'embedding and output',
     note: () => 'a norm stands after the embedding',
     has: ({ embedding }) => embedding.norm !== null,
   },
   {
     name: 'learned positions',
+    group: 'positions',
     note: ({ embedding: { positions } }) =>
       `positions are learned: ${positions!.count} of them${positions!.first > 0 ? `, the first in row ${positions!.first}` : ''}`,
     has: ({ embedding }) => embedding.positions !== null,
   },
-  { name: 'rope', note: null, has: someRope(() => true) },
+  { name: 'rope', group: 'positions', note: null, has: someRope(() => true) },
   {
     name: 'rope on a part',
+    group: 'positions',
     note: ({ layers }) =>
       `rope rotates the first ${layers.find(({ attention }) => attention.rope)!.attention.rope!.dim} values of a head`,
     has: someRope((rope, layer) => !rotatesAll(rope, layer)),
   },
   {
     name: 'rope interleaved',
+    group: 'positions',
     note: () => 'rope rotates neighbouring values, not the two halves',
     has: someRope(({ pairs }) => pairs === 'interleaved'),
   },
   {
     name: 'rope scaled',
+    group: 'positions',
     note: () => 'the rope frequencies are scaled for a longer context',
     has: someRope((rope) => !isGeometric(rope)),
   },
   {
     name: 'rope magnitude',
+    group: 'positions',
     note: (config) =>
       `rope scales cos and sin by ${config.layers.find(({ attention }) => attention.rope)!.attention.rope!.magnitude}`,
     has: someRope(({ magnitude }) => magnitude !== 1),
   },
   {
     name: 'rope by length',
+    group: 'positions',
     note: ({ ropeLength }) =>
       `the rope depends on the length of the sequence; this is the one for ${ropeLength} tokens`,
     has: ({ ropeLength }) => ropeLength !== null,
   },
   {
     name: 'ropes by layer',
+    group: 'positions',
     note: () => 'layers differ in their rope',
     has: ({ layers }) => new Set(layers.map(({ attention }) => attention.rope).filter(Boolean)).size > 1,
   },
   {
     name: 'ALiBi',
+    group: 'positions',
     note: () => 'scores fall with the distance of their keys (ALiBi), and there is no rope',
     has: someGrouped(({ alibi }) => alibi),
   },
   {
     name: 'NoPE layers',
+    group: 'positions',
     note: () => 'some layers have no rope',
     has: (config) => someRope(() => true)(config) && config.layers.some(({ attention }) => attention.rope === null),
   },
   {
     name: 'window',
+    group: 'what is seen',
     note: (config) => `a window counts the current token (${names(visibilityText, config)})`,
     has: someLayer(({ visibility }) => visibility.kind === 'sliding'),
   },
   {
     name: 'chunks',
+    group: 'what is seen',
     note: () => 'some layers see their own chunk of positions alone',
     has: someLayer(({ visibility }) => visibility.kind === 'chunked'),
   },
   {
     name: 'windows by layer',
+    group: 'what is seen',
     note: () => 'layers differ in what they see',
     has: (config) => new Set(config.layers.map(visibilityText)).size > 1,
   },
   {
     name: 'qk norm',
+    group: 'scores',
     note: (config) => {
       const { norm, scope, place } = firstGrouped(config, (one) => one.qkNorm).qkNorm!;
       const of = {
@@ -155,6 +187,7 @@ export const FEATURES: readonly Feature[] = [
   },
   {
     name: 'score factor',
+    group: 'scores',
     note: (config) => `scores are multiplied by ${config.layers[0]!.attention.scale}, not by 1 / sqrt(head dim)`,
     has: someLayer(({ attention }) => {
       const dim = attention.kind === 'latent' ? attention.nopeDim + attention.ropeDim : attention.headDim;
@@ -163,142 +196,173 @@ export const FEATURES: readonly Feature[] = [
   },
   {
     name: 'score softcap',
+    group: 'scores',
     note: (config) => `scores are capped at ${firstGrouped(config, (one) => one.softcap).softcap} by a tanh`,
     has: someGrouped(({ softcap }) => softcap !== null),
   },
   {
     name: 'qkv clip',
+    group: 'scores',
     note: (config) => `queries, keys and values are clipped to ${firstGrouped(config, (one) => one.clip).clip}`,
     has: someGrouped(({ clip }) => clip !== null),
   },
   {
     name: 'temperature',
+    group: 'scores',
     note: () => 'queries grow with their position in layers without rope',
     has: someGrouped(({ temperature }) => temperature),
   },
   {
     name: 'learned sinks',
+    group: 'scores',
     note: () => 'each query head has a learned sink, a logit that takes its part of the softmax and weighs nothing',
     has: someGrouped(({ sinks }) => sinks),
   },
   {
     name: 'attention biases',
+    group: 'biases',
     note: (config) => `the attention projections have biases (${names(biasText, config)})`,
     has: someLayer(({ attentionBias }) => attentionBias.qkv || attentionBias.output),
   },
   {
     name: 'feed-forward biases',
+    group: 'biases',
     note: () => 'the feed-forward layers have biases',
     has: someDense(({ bias }) => bias),
   },
-  { name: 'feed-forward plain', note: null, has: someDense(({ kind }) => kind === 'plain') },
-  { name: 'feed-forward gated', note: null, has: someDense(({ kind }) => kind === 'gated') },
+  { name: 'feed-forward plain', group: 'feed-forward', note: null, has: someDense(({ kind }) => kind === 'plain') },
+  { name: 'feed-forward gated', group: 'feed-forward', note: null, has: someDense(({ kind }) => kind === 'gated') },
   {
     name: 'clamped gate',
+    group: 'feed-forward',
     note: () => 'gate and up are clamped, and up is raised by one',
     has: someDense((dense) => dense.kind === 'gated' && dense.clamp),
   },
-  { name: 'experts', note: null, has: someExperts(() => true) },
-  { name: 'shared expert', note: null, has: someExperts(({ shared }) => shared) },
+  { name: 'experts', group: 'feed-forward', note: null, has: someExperts(() => true) },
+  { name: 'shared expert', group: 'feed-forward', note: null, has: someExperts(({ shared }) => shared) },
   {
     name: 'shared expert gate',
+    group: 'feed-forward',
     note: () => 'the shared expert is multiplied by the sigmoid of a projection of its own',
     has: someExperts(({ sharedGate }) => sharedGate),
   },
   {
     name: 'dense layers among experts',
+    group: 'feed-forward',
     note: () => 'some layers have experts, others have not',
     has: (config) =>
       someExperts(() => true)(config) && config.layers.some(({ feedForward }) => feedForward.kind !== 'experts'),
   },
   {
     name: 'routing by group',
+    group: 'feed-forward',
     note: () => 'the router first chooses groups of experts',
     has: someExperts(({ router }) => 'groups' in router && router.groups > 1),
   },
   {
     name: 'router bias',
+    group: 'feed-forward',
     note: () => 'the router has a bias',
     has: someExperts(({ routerBias }) => routerBias),
   },
   {
     name: 'routing normalised',
+    group: 'feed-forward',
     note: null,
     has: someExperts(({ router }) => 'normalise' in router && router.normalise),
   },
   {
     name: 'routing factor',
+    group: 'feed-forward',
     note: (config) => `the weights of experts are multiplied by ${routerFactor(config)}`,
     has: (config) => routerFactor(config) !== 1,
   },
   {
     name: 'routing correction',
+    group: 'feed-forward',
     note: () =>
       'a correction that is learned apart decides with the scores which experts are chosen, and weighs nothing',
     has: someExperts(({ router }) => router.kind === 'grouped-sigmoid'),
   },
   {
     name: 'routed inputs',
+    group: 'feed-forward',
     note: () => "the router's weights multiply the inputs of experts, not their outputs",
     has: someExperts(({ weighs }) => weighs === 'input'),
   },
   {
     name: 'RMS norm',
+    group: 'norms',
     note: null,
     has: (config) => normsOf(config).some(({ kind }) => kind === 'rms'),
   },
   {
     name: 'layer norm',
+    group: 'norms',
     note: null,
     has: (config) => normsOf(config).some(({ kind }) => kind === 'layer'),
   },
   {
     name: 'norm weights less 1',
+    group: 'norms',
     note: () => 'norms store their weights less 1',
     has: (config) => normsOf(config).some(({ weightOffset }) => weightOffset === 1),
   },
   {
     name: 'norm biases',
+    group: 'norms',
     note: null,
     has: (config) => normsOf(config).some(({ bias }) => bias),
   },
   {
     name: 'norm after',
+    group: 'norms',
     note: () => 'what a part makes is normed before it is added',
     has: someBranch(({ outputNorm }) => outputNorm),
   },
   {
     name: 'norm of sums',
+    group: 'norms',
     note: () => 'norms stand after each sum (post-norm)',
     has: someBranch(({ sumNorm }) => sumNorm),
   },
   {
     name: 'residual of the norm',
+    group: 'residual stream',
     note: () => 'a part is added to its normed input',
     has: someBranch(({ addsToNormed }) => addsToNormed),
   },
   {
     name: 'residual factor',
+    group: 'residual stream',
     note: ({ layers }) => `what a part makes is multiplied by ${layers[0]!.attentionBranch.scale} before it is added`,
     has: someBranch(({ scale }) => scale !== 1),
   },
   {
     name: 'parallel',
+    group: 'residual stream',
     note: () => "attention and feed-forward both begin at the layer's input",
     has: someLayer(({ parallel }) => parallel),
   },
   {
     name: 'logit factor',
+    group: 'embedding and output',
     note: ({ head }) => `logits are multiplied by ${head.scale}`,
     has: ({ head }) => head.scale !== 1,
   },
   {
     name: 'logit softcap',
+    group: 'embedding and output',
     note: ({ head }) => `logits are capped at ${head.softcap} by a tanh`,
     has: ({ head }) => head.softcap !== null,
   },
-  { name: 'head bias', note: () => 'the output head has a bias', has: ({ head }) => head.bias },
-  { name: 'tied head', note: null, has: ({ head }) => head.tied },
+  {
+    name: 'head bias',
+    group: 'embedding and output',
+    note: () => 'the output head has a bias',
+    has: ({ head }) => head.bias,
+  },
+  { name: 'tied head', group: 'embedding and output', note: null, has: ({ head }) => head.tied },
 ];
 
 function visibilityText({ visibility }: LayerConfig): string {

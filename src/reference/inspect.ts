@@ -6,7 +6,7 @@ import type { TensorEntry } from '../checkpoint/safetensors/header.js';
 import { TensorSource } from '../checkpoint/tensor-source.js';
 import type { NormConfig } from '../math/norm.js';
 import type { BranchConfig, FeedForwardConfig, LayerConfig, ModelConfig } from '../model/config.js';
-import { loadModel, type Model } from '../model/load.js';
+import { type ConfigOptions, loadModel, type Model } from '../model/load.js';
 import { widenInto } from '../tensor/matrix.js';
 import { loadTokenizer, type TextTokenizer } from '../text/tokenizer.js';
 import { denseOf, FEATURES } from './features.js';
@@ -53,8 +53,8 @@ export interface Architecture {
 }
 
 /** Loads a checkpoint whole, so that it is checked whole. @throws CheckpointError */
-export function inspect(folder: string, ignoreConfigKeys: readonly string[] = []): Inspection {
-  const model = loadModel(folder, { ignoreConfigKeys });
+export function inspect(folder: string, options: ConfigOptions = {}): Inspection {
+  const model = loadModel(folder, options);
   const tokenizer = loadTokenizer(folder, model.config.vocabulary);
   const source = new TensorSource(folder);
   try {

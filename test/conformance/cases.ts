@@ -10,7 +10,7 @@ import { feed } from '../../src/generate/generate.js';
 import { DEFAULT_OPTIONS } from '../../src/model/components.js';
 import type { ModelConfig } from '../../src/model/config.js';
 import { assemble, type Model } from '../../src/model/load.js';
-import type { RunChoice } from '../../src/reference/lattice.js';
+import { type RunChoice, relationOf } from '../../src/reference/lattice.js';
 import { type Floats, flat } from '../../src/tensor/tensor.js';
 
 const names = <Name extends string>(table: Record<Name, unknown>) => Object.keys(table) as Name[];
@@ -82,6 +82,21 @@ export function refusalOf(model: Model, choice: RunChoice): string | null {
     if (error instanceof UsageError) return error.message;
     throw error;
   }
+}
+
+/** A model with every strategy and cache that gives the same bits; where no layer has a window, a ring gets one longer than any text. */
+export function exactOnes(model: Model): Model[] {
+  const windows = model.config.layers.some(({ visibility }) => visibility.kind !== 'causal');
+  const plain = textbook({ visibility: 'auto', positions: 'absolute' });
+  return STRATEGY_NAMES.flatMap((attention) =>
+    CACHE_NAMES.map((cache): RunChoice => {
+      const visibility = cache === 'ring' && !windows ? ({ kind: 'sliding', window: 1000 } as const) : 'auto';
+      return { ...plain, attention, visibility, cache };
+    }),
+  )
+    .filter((choice) => refusalOf(model, choice) === null)
+    .filter((choice) => relationOf(choice, plain, model.config, 100).kind === 'exact')
+    .map((choice) => withChoice(model, choice));
 }
 
 /** What must be refused, said here once more so that a refusal too many is seen. */

@@ -19,6 +19,7 @@ function definition(
   { T, G, perGroup, K, V }: Shape,
   sees: Visibility['sees'],
   sinks: Floats | null = null,
+  scoreOf: (product: number, h: number, t: number, s: number) => number = (product) => product,
 ): Float64Array {
   const out = new Float64Array(T * G * perGroup * V);
   for (let t = 0; t < T; t++) {
@@ -28,7 +29,7 @@ function definition(
       const scores = seen.map((s) => {
         let sum = 0;
         for (let k = 0; k < K; k++) sum += q_THK.get(t, h, k) * rows.keys!.get(s, g, k);
-        return Math.exp(0.3 * sum);
+        return Math.exp(scoreOf(0.3 * sum, h, t, s));
       });
       const total = scores.reduce((a, b) => a + b, sinks ? Math.exp(sinks[h]!) : 0);
       seen.forEach((s, i) => {
@@ -60,12 +61,43 @@ describe.each(kernels)('kernel %s', (kernel) => {
     },
   );
 
-  test.prop([shapes, fc.array(fc.integer({ min: 1, max: 50 }), { minLength: 1, maxLength: 6 })])(
+  test.prop([shapes, rules, fc.boolean()])(
+    'caps scores first, and then adds the bias of their distance',
+    async (shape, visibility, both) => {
+      const given = problem(shape, double);
+      const blocks = cut(given.rows, given.positions, [7]);
+      const slopes = noise(shape.G * shape.perGroup, 5).map(Math.abs);
+      const alibi = { slopes: [...slopes], form: 'distance', factor: 0.5 } as const;
+      const found = await run(kernel, given, blocks, shape.V, visibility, null, { softcap: both ? 0.2 : null, alibi });
+      const score = (product: number, h: number, t: number, s: number) =>
+        (both ? 0.2 * Math.tanh(product / 0.2) : product) - 0.5 * slopes[h]! * (t - s);
+      const expected = definition(given, shape, visibility.sees, null, score);
+      for (const [i, value] of found.entries()) expect(value).toBeCloseTo(expected[i]!, 12);
+    },
+  );
+
+  it("adds Falcon's bias, of a key's position and its product with the slope rounded to bfloat16", async () => {
+    const shape = { T: 2, G: 1, perGroup: 1, K: 1, V: 1 };
+    const positions = Int32Array.of(258, 303); // 303 becomes 304; 0.0703125 x 304 = 21.375, x 258 = 18.140625 -> 18.125
+    const rows = { keys: tensor(new Float64Array(2), [2, 1, 1]), values: tensor(Float64Array.of(1, 0), [2, 1, 1]) };
+    const given = { q_THK: tensor(Float64Array.of(1), [1, 1, 1]), rows, positions: Int32Array.of(303), streams: [] };
+    const alibi = { slopes: [0.0703125], form: 'bfloat16', factor: 0.5 } as const;
+    const rules = { softcap: null, alibi };
+    const [found] = await run(kernel, given, cut(rows, positions, [2]), shape.V, causal, null, rules);
+    expect(found).toBeCloseTo(1 / (1 + Math.exp(0.5 * (21.375 - 18.125))), 12);
+  });
+
+  const plainOrNot = fc.constantFrom(PLAIN_SCORES, {
+    softcap: 0.4,
+    alibi: { slopes: Array(12).fill(0.3) as number[], form: 'distance', factor: 1 } as const,
+  });
+  test.prop([shapes, fc.array(fc.integer({ min: 1, max: 50 }), { minLength: 1, maxLength: 6 }), plainOrNot])(
     'gives the same bits for any cut into blocks',
-    async (shape, sizes) => {
+    async (shape, sizes, rules) => {
       const given = problem(shape, single);
-      const whole = await run(kernel, given, cut(given.rows, given.positions, [shape.T]), shape.V);
-      expect(await run(kernel, given, cut(given.rows, given.positions, sizes), shape.V)).toEqual(whole);
+      const of = (each: readonly number[]) =>
+        run(kernel, given, cut(given.rows, given.positions, each), shape.V, causal, null, rules);
+      expect(await of(sizes)).toEqual(await of([shape.T]));
     },
   );
 

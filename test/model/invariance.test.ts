@@ -4,30 +4,14 @@ import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import { AttentionCounter } from '../../attention/layer.js';
 import { feed } from '../../src/generate/generate.js';
-import { type LoadOptions, loadModel, type Model } from '../../src/model/load.js';
+import { type LoadOptions, loadModel } from '../../src/model/load.js';
 import { forward } from '../../src/model/transformer.js';
-import { type RunChoice, relationOf } from '../../src/reference/lattice.js';
 import { type Floats, flat, type Precision } from '../../src/tensor/tensor.js';
-import { CACHE_NAMES, refusalOf, STRATEGY_NAMES, textbook, withChoice } from '../conformance/cases.js';
+import { exactOnes, logitsOf } from '../conformance/cases.js';
 import { expectSameBits } from '../support/bits.js';
 import { CHECKPOINTS, fixture } from '../support/fixtures.js';
 
 const NAMES = CHECKPOINTS.filter((name) => name.startsWith('tiny-'));
-
-/** A model with every strategy and cache that gives the same bits; where no layer has a window, a ring gets one longer than any text. */
-function allOf(model: Model): Model[] {
-  const windows = model.config.layers.some(({ visibility }) => visibility.kind !== 'causal');
-  const plain = textbook({ visibility: 'auto', positions: 'absolute' });
-  return STRATEGY_NAMES.flatMap((attention) =>
-    CACHE_NAMES.map((cache): RunChoice => {
-      const visibility = cache === 'ring' && !windows ? ({ kind: 'sliding', window: 1000 } as const) : 'auto';
-      return { ...plain, attention, visibility, cache };
-    }),
-  )
-    .filter((choice) => refusalOf(model, choice) === null)
-    .filter((choice) => relationOf(choice, plain, model.config, 100).kind === 'exact')
-    .map((choice) => withChoice(model, choice));
-}
 
 /** The logits of all tokens, in one pass and with the textbook's choices. */
 async function plain(name: string, ids: readonly number[], options: LoadOptions = {}): Promise<Floats> {
@@ -35,20 +19,16 @@ async function plain(name: string, ids: readonly number[], options: LoadOptions 
   return flat(await forward(model, [{ ids, cache: model.components.newCache() }], { logits: 'all' }));
 }
 
-async function chunked(model: Model, ids: readonly number[], chunk: number): Promise<Floats> {
-  return flat(await feed(model, ids, model.components.newCache(), { from: 0, chunk, logits: 'all' }));
-}
-
 const tokens = (least: number, most: number) =>
   fc.array(fc.integer({ min: 0, max: 255 }), { minLength: least, maxLength: most });
 
 describe.each(NAMES)('%s', (name) => {
-  const models = allOf(loadModel(fixture(name)));
+  const models = exactOnes(loadModel(fixture(name)));
 
   test.prop([tokens(1, 70), fc.constantFrom(1, 3, 7, 1000), fc.constantFrom(...models)], { numRuns: 30 })(
     'chunks of 1, 3, 7 and all, with any cache and strategy, give the bits of one pass',
     async (ids, chunk, model) => {
-      expect(await chunked(model, ids, chunk)).toEqual(await plain(name, ids));
+      expect(await logitsOf(model, ids, chunk)).toEqual(await plain(name, ids));
     },
   );
 
@@ -87,8 +67,8 @@ describe.each(NAMES)('%s', (name) => {
   it.each<Precision>(['float32', 'float64'])('holds in %s', async (precision) => {
     const ids = Array.from({ length: 50 }, (_, i) => (i * 37) % 256);
     const expected = await plain(name, ids, { precision });
-    for (const other of allOf(loadModel(fixture(name), { precision }))) {
-      expectSameBits(await chunked(other, ids, 3), expected);
+    for (const other of exactOnes(loadModel(fixture(name), { precision }))) {
+      expectSameBits(await logitsOf(other, ids, 3), expected);
     }
   });
 });

@@ -8,6 +8,10 @@ interface Recorded {
   readonly rope_parameters: Record<string, unknown>;
   readonly frequencies: number[];
   readonly magnitude: number;
+  /** The length of the sequence, where the rope depends on it. */
+  readonly length?: number;
+  /** At the top of the config, where it wins over the one with the rope type. */
+  readonly original_max_position_embeddings?: number;
 }
 const recorded: Recorded[] = JSON.parse(readFileSync(fixture('ropes.json'), 'utf8'));
 
@@ -18,10 +22,11 @@ const shape = {
 
 it.each(recorded)(
   'derives the frequencies that transformers derives from $rope_parameters',
-  ({ rope_parameters, frequencies, magnitude }) => {
+  ({ rope_parameters, frequencies, magnitude, length, ...top }) => {
     const { rope_theta, rope_type, ...rest } = rope_parameters;
     for (const keys of [{ rope_parameters }, { rope_theta, rope_scaling: { type: rope_type, ...rest } }]) {
-      const { rope } = llama.configure({ ...shape, ...keys }, origin).layers[0]!.attention;
+      const { rope } = llama.configure({ ...shape, ...top, ...keys }, { ...origin, ropeLength: length ?? null })
+        .layers[0]!.attention;
       expect(rope!.magnitude).toBeCloseTo(magnitude, 14);
       for (const [i, frequency] of frequencies.entries()) expect(rope!.frequencies[i]! / frequency).toBeCloseTo(1, 13);
     }

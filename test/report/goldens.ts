@@ -1,6 +1,6 @@
 /** `npm run report:goldens`: how close to float64 truth we are, beside Hugging Face in float32, for every golden. */
 import { GOLDENS } from '../support/fixtures.js';
-import { goldenErrors } from '../support/golden-errors.js';
+import { type GoldenReport, goldenErrors } from '../support/golden-errors.js';
 
 const digits = (value: number) => value.toExponential(1);
 const row = (cells: readonly string[]) => console.log(`| ${cells.join(' | ')} |`);
@@ -18,9 +18,11 @@ row([
   'smallest margin',
 ]);
 row(Array(10).fill('---'));
+const reports: GoldenReport[] = [];
 for (const golden of GOLDENS) {
-  const { name, family, source, ours, huggingFace, float64, tokensEqual, tokens, smallestMargin } =
-    await goldenErrors(golden);
+  const report = await goldenErrors(golden);
+  reports.push(report);
+  const { name, family, source, ours, huggingFace, float64, tokensEqual, tokens, smallestMargin } = report;
   row([
     name,
     family,
@@ -34,3 +36,13 @@ for (const golden of GOLDENS) {
     digits(smallestMargin),
   ]);
 }
+
+const families = new Set(reports.map(({ family }) => family)).size;
+const ratios = (of: 'rms' | 'max') => reports.map(({ ours, huggingFace }) => ours[of] / huggingFace[of]);
+const [least, most] = [Math.min(...ratios('rms')), Math.max(...ratios('rms'))];
+const unequal = reports.filter(({ tokensEqual, tokens }) => tokensEqual < tokens).length;
+console.log(
+  `\n${reports.length} goldens of ${families} families: RMS ratio ${least.toFixed(2)} to ${most.toFixed(2)}, maximum ratio up to ` +
+    `${Math.max(...ratios('max')).toFixed(2)}, float64 error up to ${digits(Math.max(...reports.map(({ float64 }) => float64)))} of the largest logit; ` +
+    `${unequal === 0 ? 'all tokens equal' : `other tokens in ${unequal}`}`,
+);

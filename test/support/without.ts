@@ -68,9 +68,9 @@ const unbiased = <Own extends DenseWeights>(own: Own): Own =>
     Object.entries(own).map(([name, part]) => [name, typeof part === 'string' ? part : { ...part, bias: null }]),
   ) as unknown as Own;
 
-/** Frequencies that fall by one ratio from 1, the same as between the first two. */
+/** Frequencies that fall by one ratio from 1, the same as between the first two; one alone has that of theta = 10,000. */
 const geometric = ({ frequencies }: Rope, count = frequencies.length, exponent = 1) =>
-  Array.from({ length: count }, (_, i) => (frequencies[1]! / frequencies[0]!) ** (i * exponent));
+  Array.from({ length: count }, (_, i) => ((frequencies[1] ?? 1e-4) / frequencies[0]!) ** (i * exponent));
 
 /** By the name of the feature (src/reference/features.ts). A string: why it cannot be left out so. */
 export const WITHOUT: Readonly<Record<string, Change | string>> = {

@@ -15,6 +15,18 @@ export const eps = z.number().positive();
 export const factor = z.number().positive();
 export const activation = z.enum(ACTIVATION_NAMES as readonly [Activation, ...Activation[]]);
 export const anything = z.unknown().optional();
+
+/**
+ * `auto_map` of files that came with code which transformers has taken over since, by the name of its module. Code of another name might compute
+ * anything, and the key is not understood where no code was ever taken over.
+ */
+export function codeTakenOver(module: string) {
+  const ours = z
+    .string()
+    .regex(new RegExp(`(^|--)modeling_${module}\\.`), `code of its own; only modeling_${module} is known`);
+  return z.looseObject({ AutoModelForCausalLM: ours.optional() }).optional();
+}
+
 /** A switch that is understood only where it is off. */
 const off = z.literal(false, 'only decoder-only models are supported').optional();
 
@@ -46,6 +58,7 @@ export const inertKeys = {
     'bad_words_ids',
     'begin_suppress_tokens',
     'bos_token_id',
+    'cache_implementation',
     'decoder_start_token_id',
     'diversity_penalty',
     'do_sample',
@@ -59,6 +72,7 @@ export const inertKeys = {
     'max_length',
     'max_sequence_length',
     'min_length',
+    'model_max_length',
     'no_repeat_ngram_size',
     'num_beam_groups',
     'num_beams',

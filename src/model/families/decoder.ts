@@ -18,8 +18,8 @@ import type {
 import { activation, count, eps, flag, layerCount } from './common.js';
 import { contextOf, type Origin, type RopeKeys, ropeKeys } from './rope-config.js';
 
-/** Keys of Llama's config, which most families have; what has another default in a family, the family says again. */
-export const decoderKeys = {
+/** Keys of Llama's config but for its norm, which most families have; what has another default in a family, the family says again. */
+export const bareKeys = {
   ...ropeKeys,
   vocab_size: count,
   hidden_size: count,
@@ -30,9 +30,11 @@ export const decoderKeys = {
   head_dim: count.nullish(),
   hidden_act: activation.default('silu'),
   max_position_embeddings: count.default(2048),
-  rms_norm_eps: eps.default(1e-6),
   tie_word_embeddings: flag.default(false),
 };
+
+/** The same of families with RMS norms. */
+export const decoderKeys = { ...bareKeys, rms_norm_eps: eps.default(1e-6) };
 
 /** Where families with projections of their own for keys and values keep them. */
 export const separateHeads = { key: 'num_key_value_heads', projections: ['k_proj', 'v_proj'] } as const;

@@ -60,58 +60,32 @@ const scaling = z.discriminatedUnion(
   },
 );
 
-export type Scaling = z.output<typeof scaling>;
+type Scaling = z.output<typeof scaling>;
 
 /** The old spellings: `type` for `rope_type`, and `su` for `longrope`. Where both types are given and differ, `type` stays, and is refused as unknown. */
 function modernised(value: unknown): unknown {
   if (typeof value !== 'object' || value === null) return value;
   const { type, ...rest } = value as Record<string, unknown>;
+  const renamed = (name: unknown) => (name === 'su' ? 'longrope' : name);
   const { rope_type: modern = type } = rest;
-  if (modern !== type && type !== undefined) return value;
-  return { ...rest, rope_type: modern === 'su' ? 'longrope' : modern };
+  if (type !== undefined && renamed(modern) !== renamed(type)) return value;
+  return { ...rest, rope_type: renamed(modern) };
 }
 
-const one = z.preprocess(modernised, scaling.nullish());
+/** One rope; null or absent: the default. */
+export const ropeScaling = z.preprocess(modernised, scaling.nullish());
 
 /** The config keys of rope, both spellings. */
 export const ropeKeys = {
   rope_theta: positive.optional(),
   partial_rotary_factor: positive.max(1).nullish(),
-  rope_scaling: one,
-  rope_parameters: one,
+  rope_scaling: ropeScaling,
+  rope_parameters: ropeScaling,
   /** Of the context that a scaled rope was trained on before it was scaled. */
   original_max_position_embeddings: positive.nullish(),
 };
 
-/** Layer types that may have ropes of their own. */
-export type RopeLayerType = 'full_attention' | 'sliding_attention';
-
-const byLayerType = z.strictObject({ full_attention: one, sliding_attention: one });
-
-/** Of families whose types of layers have ropes of their own: `rope_parameters` may hold one for each. */
-export const layeredRopeKeys = {
-  ...ropeKeys,
-  rope_parameters: z
-    .unknown()
-    .transform((value, context): Scaling | z.output<typeof byLayerType> | null | undefined => {
-      const nested =
-        typeof value === 'object' && value !== null && ('full_attention' in value || 'sliding_attention' in value);
-      const result = (nested ? byLayerType : one).safeParse(value);
-      if (result.success) return result.data;
-      context.issues.push(...result.error.issues.map((issue) => ({ ...issue, input: value }) as never));
-      return z.NEVER;
-    }),
-};
-
 export type RopeKeys = z.output<z.ZodObject<typeof ropeKeys>>;
-export type LayeredRopeKeys = z.output<z.ZodObject<typeof layeredRopeKeys>>;
-
-/** The keys of one type of layer. `rope_scaling`, of older files, is of the layers with full attention alone, unless a family says otherwise. */
-export function ropeKeysOf(keys: LayeredRopeKeys, type: RopeLayerType): RopeKeys {
-  const { rope_parameters: given, ...rest } = keys;
-  if (!given || 'rope_type' in given) return { ...rest, rope_parameters: given };
-  return { ...rest, rope_parameters: given[type] };
-}
 
 /** Where a config was read, and what was asked of it. */
 export interface Origin {
@@ -121,7 +95,7 @@ export interface Origin {
 }
 
 /** What a family says of rope beside the config's keys. */
-interface RopeShape {
+export interface RopeShape {
   /** K, or the part of it that is rotated where the family says so in another way than by a fraction. */
   readonly dim: number;
   /** What the config calls it, for messages. */

@@ -1,0 +1,42 @@
+import { LLAMA_NAMES } from './bind.js';
+import { anything, factor, flag } from './common.js';
+import {
+  bothBiases,
+  decoder,
+  decoderKeys,
+  gated,
+  grouped,
+  headsOf,
+  layer,
+  layerNorm,
+  layersOf,
+  separateHeads,
+} from './decoder.js';
+import { family } from './family.js';
+import { ropeOf } from './rope-config.js';
+
+const { rms_norm_eps: _, ...withoutEps } = decoderKeys;
+
+/** Keys of all OLMos. */
+export const olmoKeys = { ...withoutEps, attention_bias: flag.default(false), pretraining_tp: anything };
+
+/** OLMo (Groeneveld et al. 2024): Llama with layer norms that learn nothing, and with queries, keys and values kept within bounds. */
+export const olmo = family({
+  modelType: 'olmo',
+  keys: { ...olmoKeys, clip_qkv: factor.nullish() },
+
+  configure(keys, origin) {
+    const norm = layerNorm(1e-5, { weight: false, bias: false });
+    const heads = headsOf(keys, origin);
+    const rope = ropeOf(keys, { dim: heads.headDim, context: keys.max_position_embeddings }, origin);
+    const each = layer(norm, {
+      attention: grouped(heads, rope, { clip: keys.clip_qkv ?? null }),
+      attentionBias: bothBiases(keys.attention_bias),
+      feedForward: gated(keys.intermediate_size, keys.hidden_act),
+    });
+    return decoder(keys, { layers: layersOf(keys.num_hidden_layers, () => each), finalNorm: norm }, origin);
+  },
+
+  names: LLAMA_NAMES,
+  keyValueHeads: separateHeads,
+});

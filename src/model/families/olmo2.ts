@@ -1,0 +1,41 @@
+import type { NormConfig } from '../../math/norm.js';
+import { type DecoderNames, LLAMA_NAMES } from './bind.js';
+import { eps } from './common.js';
+import { bothBiases, branch, decoder, gated, grouped, headsOf, layer, layersOf, rms } from './decoder.js';
+import { family } from './family.js';
+import { olmoKeys } from './olmo.js';
+import { ropeOf } from './rope-config.js';
+
+export const olmo2Keys = { ...olmoKeys, rms_norm_eps: eps.default(1e-5) };
+
+/** Norms stand after each part, and none before. */
+export const OLMO2_NAMES: DecoderNames = {
+  ...LLAMA_NAMES,
+  attentionNorms: { output: 'post_attention_layernorm' },
+  feedForwardNorms: { output: 'post_feedforward_layernorm' },
+};
+
+export function normedAfter(norm: NormConfig) {
+  return { attentionBranch: branch({ outputNorm: norm }), feedForwardBranch: branch({ outputNorm: norm }) };
+}
+
+/** OLMo 2 (OLMo Team 2024): what attention and feed-forward make is normed, not what they take, and so are all queries, and all keys, of a token as one. */
+export const olmo2 = family({
+  modelType: 'olmo2',
+  keys: olmo2Keys,
+
+  configure(keys, origin) {
+    const norm = rms(keys.rms_norm_eps);
+    const heads = headsOf(keys, origin);
+    const rope = ropeOf(keys, { dim: heads.headDim, context: keys.max_position_embeddings }, origin);
+    const each = layer(null, {
+      attention: grouped(heads, rope, { qkNorm: { norm, scope: 'heads-together', place: 'before-rope' } }),
+      attentionBias: bothBiases(keys.attention_bias),
+      feedForward: gated(keys.intermediate_size, keys.hidden_act),
+      ...normedAfter(norm),
+    });
+    return decoder(keys, { layers: layersOf(keys.num_hidden_layers, () => each), finalNorm: norm }, origin);
+  },
+
+  names: OLMO2_NAMES,
+});

@@ -1,0 +1,80 @@
+import { z } from 'zod';
+import { CheckpointError } from '../../errors.js';
+import { LLAMA_NAMES } from './bind.js';
+import { anything, count, flag } from './common.js';
+import {
+  attentionTypes,
+  bothBiases,
+  decoder,
+  decoderKeys,
+  gated,
+  grouped,
+  headsOf,
+  layer,
+  layersOf,
+  layerTypesOf,
+  rms,
+  separateHeads,
+} from './decoder.js';
+import { family } from './family.js';
+import { type Origin, ropeOf } from './rope-config.js';
+import { visibilitiesOf } from './windows.js';
+
+/** SmolLM3 (Hugging Face 2025): Llama with no rope in every fourth layer (Yang et al. 2025, "RoPE to NoRoPE and Back Again"). */
+export const smollm3 = family({
+  modelType: 'smollm3',
+
+  keys: {
+    ...decoderKeys,
+    num_key_value_heads: count.nullable().default(4),
+    max_position_embeddings: count.default(32768),
+    tie_word_embeddings: flag.default(true),
+    attention_bias: flag.default(false),
+    mlp_bias: flag.default(false),
+    no_rope_layers: z.array(z.literal([0, 1])).nullish(), // 1: the layer has rope
+    no_rope_layer_interval: count.default(4),
+    use_sliding_window: flag.default(false),
+    sliding_window: count.nullish(),
+    layer_types: attentionTypes,
+    max_window_layers: anything, // of Qwen2's files, and not read
+    pretraining_tp: anything,
+  },
+
+  configure(keys, origin) {
+    const norm = rms(keys.rms_norm_eps);
+    const heads = headsOf(keys, origin);
+    const rope = ropeOf(keys, { dim: heads.headDim, context: keys.max_position_embeddings, theta: 2e6 }, origin);
+    const rotated = rotatedLayers(keys, origin);
+    const window = keys.use_sliding_window ? keys.sliding_window : null;
+    const types = layerTypesOf(keys, origin, (i) =>
+      window != null && !rotated[i] ? 'sliding_attention' : 'full_attention',
+    );
+    const visibilities = visibilitiesOf(types, window, origin);
+    const layers = layersOf(keys.num_hidden_layers, (i) =>
+      layer(norm, {
+        attention: grouped(heads, rotated[i] ? rope : null),
+        attentionBias: bothBiases(keys.attention_bias),
+        visibility: visibilities[i]!,
+        feedForward: gated(keys.intermediate_size, keys.hidden_act, keys.mlp_bias),
+      }),
+    );
+    return decoder(keys, { layers, finalNorm: norm }, origin);
+  },
+
+  names: LLAMA_NAMES,
+  keyValueHeads: separateHeads,
+});
+
+interface RopeLayers {
+  readonly no_rope_layers?: readonly (0 | 1)[] | null | undefined;
+  readonly no_rope_layer_interval: number;
+  readonly num_hidden_layers: number;
+}
+
+/** Which layers have rope. The list, which is named after those that have none, has a 1 for each that has. */
+function rotatedLayers(keys: RopeLayers, { file }: Origin): boolean[] {
+  const { no_rope_layers: given, no_rope_layer_interval: interval, num_hidden_layers: layers } = keys;
+  if (!given) return Array.from({ length: layers }, (_, i) => (i + 1) % interval !== 0);
+  if (given.length >= layers) return given.map((has) => has === 1);
+  throw new CheckpointError(`${file}: no_rope_layers has ${given.length} entries, and num_hidden_layers = ${layers}.`);
+}

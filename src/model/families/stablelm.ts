@@ -1,0 +1,59 @@
+import { z } from 'zod';
+import type { ModelConfig } from '../config.js';
+import { type DecoderNames, LLAMA_NAMES } from './bind.js';
+import { anything, codeTakenOver, count, eps, flag } from './common.js';
+import { bareKeys, decoder, gated, grouped, headsOf, layer, layerNorm, layersOf, separateHeads } from './decoder.js';
+import { family } from './family.js';
+import { ropeOf } from './rope-config.js';
+
+/** StableLM (Bellagente et al. 2024, "Stable LM 2"): rope on a quarter of a head, layer norms; the 12B has parallel parts, and norms of each query and key head. */
+export const stablelm = family({
+  modelType: 'stablelm',
+
+  keys: {
+    ...bareKeys,
+    num_key_value_heads: count.default(32),
+    max_position_embeddings: count.default(4096),
+    layer_norm_eps: eps.default(1e-5),
+    use_qkv_bias: flag.default(false),
+    qk_layernorm: flag.default(false),
+    use_parallel_residual: flag.default(false),
+    hidden_dropout: anything,
+    // What files from before transformers had the family say: transformers reads none of it.
+    norm_eps: z.literal(1e-5, 'transformers reads layer_norm_eps, and 0.00001 without it').optional(),
+    rope_pct: z.literal(0.25, 'transformers reads partial_rotary_factor, and 0.25 without it').optional(),
+    rotary_scaling_factor: z.literal(1).optional(),
+    num_heads: anything, // num_attention_heads again
+    auto_map: codeTakenOver('stablelm'),
+  },
+
+  configure(keys, origin) {
+    const norm = layerNorm(keys.layer_norm_eps);
+    const heads = headsOf(keys, origin);
+    const shape = { dim: heads.headDim, partial: 0.25, context: keys.max_position_embeddings };
+    const ofHeads = { norm: { ...norm, bias: false }, scope: 'each-head', place: 'before-rope' } as const;
+    const each = layer(norm, {
+      attention: grouped(heads, ropeOf(keys, shape, origin), { qkNorm: keys.qk_layernorm ? ofHeads : null }),
+      attentionBias: { qkv: keys.use_qkv_bias, output: false },
+      feedForward: gated(keys.intermediate_size, keys.hidden_act),
+      parallel: keys.use_parallel_residual,
+    });
+    return decoder(keys, { layers: layersOf(keys.num_hidden_layers, () => each), finalNorm: norm }, origin);
+  },
+
+  names: namesFor,
+  keyValueHeads: separateHeads,
+});
+
+/** Parallel parts have one norm in common. */
+function namesFor({ layers }: ModelConfig): DecoderNames {
+  return {
+    ...LLAMA_NAMES,
+    attention: {
+      ...LLAMA_NAMES.attention,
+      queryNorm: (head) => `self_attn.q_layernorm.norms.${head}`,
+      keyNorm: (head) => `self_attn.k_layernorm.norms.${head}`,
+    },
+    feedForwardNorms: layers[0]!.parallel ? { input: 'input_layernorm' } : LLAMA_NAMES.feedForwardNorms,
+  };
+}

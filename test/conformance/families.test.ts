@@ -1,0 +1,44 @@
+/** Every family: the same bits in one pass, in chunks, with any strategy and cache that promise them; and near with the others. */
+import { describe, expect, it } from 'vitest';
+import { loadModel } from '../../src/model/load.js';
+import { relationOf } from '../../src/reference/lattice.js';
+import type { Precision } from '../../src/tensor/tensor.js';
+import { expectSameBits } from '../support/bits.js';
+import { FAMILY_CHECKPOINTS, fixture, goldenOptions } from '../support/fixtures.js';
+import { distance, exactOnes, logitsOf, textbook, withChoice } from './cases.js';
+
+describe.each(FAMILY_CHECKPOINTS)('%s', (name) => {
+  const load = (precision: Precision) => loadModel(fixture(name), { ...goldenOptions(name), precision });
+  const model = load('float32');
+  /** More than a window, and several pages. */
+  const ids = Array.from({ length: 40 }, (_, i) => (i * 37 + 11) % model.config.vocabulary);
+
+  it.each<Precision>(['float32', 'float64'])(
+    'cached = uncached = chunked in %s, with any strategy',
+    async (precision) => {
+      const whole = precision === 'float32' ? model : load(precision);
+      const expected = await logitsOf(whole, ids, ids.length);
+      const ones = precision === 'float32' ? exactOnes(whole) : [whole, withChoice(whole, { cache: 'none' })];
+      for (const [i, one] of ones.entries()) {
+        expectSameBits(await logitsOf(one, ids, [1, 7, 16][i % 3]!), expected, JSON.stringify(one.components.chosen));
+      }
+    },
+  );
+
+  it('is near with another kernel, and with the other form of a latent', async () => {
+    const plain = textbook({ visibility: 'auto', positions: 'absolute' });
+    const expected = await logitsOf(model, ids, ids.length);
+    const latent = model.config.layers[0]!.attention.kind === 'latent';
+    const others = [
+      { ...plain, kernel: 'flash' as const },
+      ...(latent ? [{ ...plain, attention: 'mla-naive' as const }] : []),
+    ];
+    for (const choice of others) {
+      const relation = relationOf(choice, plain, model.config, ids.length);
+      expect(relation.kind).toBe('reordered');
+      const apart = distance(await logitsOf(withChoice(model, choice), ids, 9), expected);
+      expect(apart).toBeGreaterThan(0);
+      expect(apart).toBeLessThanOrEqual(relation.kind === 'reordered' ? relation.bound : 0);
+    }
+  });
+});

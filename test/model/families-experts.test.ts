@@ -170,6 +170,7 @@ describe('refused', () => {
     ['qwen3-moe', { use_qk_norm: false }, 'queries and keys are always normed in this family'],
     ['deepseek-v2', { n_group: null }, 'topk_method = "group_limited_greedy" needs n_group and topk_group'],
     ['deepseek-v2', { topk_method: 'noaux_tc' }, 'topk_method'],
+    ['deepseek-v2', { auto_map: { AutoModelForCausalLM: 'modeling_x.X' } }, 'only modeling_deepseek is known'],
     ['deepseek-v2', { n_group: 4 }, 'n_routed_experts = 6 does not make n_group = 4 groups of one size'],
     ['glm4-moe', { n_group: 6 }, 'n_routed_experts = 6 does not make n_group = 6 groups of two or more'],
     ['glm4-moe', { quantization_config: {} }, 'the key quantization_config = {} is not understood'],

@@ -1,7 +1,7 @@
 import { z } from 'zod';
 import { CheckpointError } from '../../errors.js';
 import type { RouterConfig } from '../config.js';
-import { anything, count, factor, flag, some } from './common.js';
+import { anything, codeTakenOver, count, factor, flag, some } from './common.js';
 import { bothBiases, decoder, decoderKeys, gated, layer, layersOf, rms } from './decoder.js';
 import { DEEPSEEK_EXPERTS, deepSeekExpertKeys, deepSeekExperts } from './deepseek-experts.js';
 import { softmaxTopK } from './experts.js';
@@ -28,7 +28,7 @@ const keys = {
   moe_layer_freq: z.literal(1).optional(),
   scoring_func: z.literal('softmax').optional(),
   // Training, how the work is spread, and the code that came with the model, which transformers has its own of.
-  auto_map: anything,
+  auto_map: codeTakenOver('deepseek'),
   aux_loss_alpha: anything,
   ep_size: anything,
   pretraining_tp: anything,

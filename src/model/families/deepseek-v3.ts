@@ -1,5 +1,5 @@
 import { z } from 'zod';
-import { activation, anything, count, factor, flag, some } from './common.js';
+import { activation, anything, codeTakenOver, count, factor, flag, some } from './common.js';
 import { bothBiases, decoder, decoderKeys, gated, layer, layersOf, rms } from './decoder.js';
 import { beyond, CORRECTED_EXPERTS, correctedRouter, deepSeekExpertKeys, deepSeekExperts } from './deepseek-experts.js';
 import { family } from './family.js';
@@ -31,7 +31,7 @@ export const deepseekV3 = family({
     scoring_func: z.literal('sigmoid').optional(),
     topk_method: z.literal('noaux_tc').optional(),
     // Training, how the work is spread, and the code that came with the model, which transformers has its own of.
-    auto_map: anything,
+    auto_map: codeTakenOver('deepseek'),
     aux_loss_alpha: anything,
     ep_size: anything,
     pretraining_tp: anything,

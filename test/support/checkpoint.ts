@@ -4,10 +4,10 @@ import { withSafetensors } from '../../src/checkpoint/safetensors/read.js';
 import { type TensorToWrite, writeSafetensors } from '../../src/checkpoint/safetensors/write.js';
 import { fixture, temporaryFolder } from './fixtures.js';
 
-/** A copy of a checkpoint that a test may damage. */
+/** A copy of a checkpoint that a test may damage: of links too, since what they lead to is not the test's to write. */
 export function copyOf(name: string): string {
   const folder = join(temporaryFolder(), name);
-  cpSync(fixture(name), folder, { recursive: true });
+  cpSync(fixture(name), folder, { recursive: true, dereference: true });
   return folder;
 }
 

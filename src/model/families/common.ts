@@ -8,6 +8,8 @@ export const count = z
   .positive()
   .max(2 ** 24);
 export const layerCount = count.max(4096);
+/** A number of layers or experts that may be 0. */
+export const some = z.int().nonnegative().max(4096);
 export const flag = z.boolean();
 export const eps = z.number().positive();
 export const factor = z.number().positive();

@@ -1,14 +1,11 @@
 /** DeepSeek's experts as configs describe them, which GLM took over: after some dense layers, with shared ones that all tokens go through. */
-import { z } from 'zod';
 import type { Activation } from '../../math/elementwise.js';
 import type { ExpertsConfig, ModelConfig, RouterConfig } from '../config.js';
 import { LLAMA_NAMES } from './bind.js';
 import type { ExpertsNames } from './bind-feed-forward.js';
-import { count, factor, flag } from './common.js';
+import { count, factor, flag, some } from './common.js';
 import { gated } from './decoder.js';
 import { expertCount, NUMBERED_EXPERTS, routed } from './experts.js';
-
-export const some = z.int().nonnegative().max(4096);
 
 /** Without the defaults, which no two families share. */
 export const deepSeekExpertKeys = {

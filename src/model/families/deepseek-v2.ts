@@ -1,9 +1,9 @@
 import { z } from 'zod';
 import { CheckpointError } from '../../errors.js';
 import type { RouterConfig } from '../config.js';
-import { anything, codeTakenOver, count, factor, flag } from './common.js';
+import { anything, codeTakenOver, count, factor, flag, some } from './common.js';
 import { bothBiases, decoder, decoderKeys, gated, layer, layersOf, rms } from './decoder.js';
-import { DEEPSEEK_EXPERTS, deepSeekExpertKeys, deepSeekExperts, some } from './deepseek-experts.js';
+import { DEEPSEEK_EXPERTS, deepSeekExpertKeys, deepSeekExperts } from './deepseek-experts.js';
 import { softmaxTopK } from './experts.js';
 import { family } from './family.js';
 import { LATENT_NAMES, LATENT_NORM, latentKeys, latentOf } from './latent.js';
@@ -27,12 +27,12 @@ const keys = {
   // What the published files say, and transformers takes for granted.
   moe_layer_freq: z.literal(1).optional(),
   scoring_func: z.literal('softmax').optional(),
-  // Training, and how the work is spread.
+  // Training, how the work is spread, and the code that came with the model, which transformers has its own of.
+  auto_map: codeTakenOver('deepseek'),
   aux_loss_alpha: anything,
   ep_size: anything,
   pretraining_tp: anything,
   seq_aux: anything,
-  auto_map: codeTakenOver('deepseek'),
 };
 
 type Keys = z.output<z.ZodObject<typeof keys>>;

@@ -1,14 +1,7 @@
 import { z } from 'zod';
-import { activation, anything, codeTakenOver, count, factor, flag } from './common.js';
+import { activation, anything, codeTakenOver, count, factor, flag, some } from './common.js';
 import { bothBiases, decoder, decoderKeys, gated, layer, layersOf, rms } from './decoder.js';
-import {
-  beyond,
-  CORRECTED_EXPERTS,
-  correctedRouter,
-  deepSeekExpertKeys,
-  deepSeekExperts,
-  some,
-} from './deepseek-experts.js';
+import { beyond, CORRECTED_EXPERTS, correctedRouter, deepSeekExpertKeys, deepSeekExperts } from './deepseek-experts.js';
 import { family } from './family.js';
 import { LATENT_NAMES, LATENT_NORM, latentKeys, latentOf } from './latent.js';
 import { yarnScoreFactor } from './rope-config.js';
@@ -37,12 +30,12 @@ export const deepseekV3 = family({
     moe_layer_freq: z.literal(1).optional(),
     scoring_func: z.literal('sigmoid').optional(),
     topk_method: z.literal('noaux_tc').optional(),
-    // Training, and how the work is spread.
+    // Training, how the work is spread, and the code that came with the model, which transformers has its own of.
+    auto_map: codeTakenOver('deepseek'),
     aux_loss_alpha: anything,
     ep_size: anything,
     pretraining_tp: anything,
     seq_aux: anything,
-    auto_map: codeTakenOver('deepseek'),
   },
 
   configure(keys, origin) {

@@ -1,14 +1,7 @@
 import { LLAMA_NAMES } from './bind.js';
-import { anything, count, eps, factor, flag } from './common.js';
+import { anything, count, eps, factor, flag, some } from './common.js';
 import { decoder, decoderKeys, gated, grouped, headsOf, layer, layersOf, rms, separateHeads } from './decoder.js';
-import {
-  beyond,
-  CORRECTED_EXPERTS,
-  correctedRouter,
-  deepSeekExpertKeys,
-  deepSeekExperts,
-  some,
-} from './deepseek-experts.js';
+import { beyond, CORRECTED_EXPERTS, correctedRouter, deepSeekExpertKeys, deepSeekExperts } from './deepseek-experts.js';
 import { expertCount } from './experts.js';
 import { family } from './family.js';
 import { ropeOf } from './rope-config.js';

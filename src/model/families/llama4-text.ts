@@ -3,7 +3,7 @@ import type { TemperatureConfig } from '../../../attention/strategy/strategy.js'
 import { CheckpointError } from '../../errors.js';
 import type { ExpertsConfig, LayerConfig } from '../config.js';
 import { type DecoderNames, LLAMA_NAMES } from './bind.js';
-import { anything, count, eps, factor, flag } from './common.js';
+import { anything, count, eps, factor, flag, some } from './common.js';
 import {
   bothBiases,
   decoder,
@@ -17,7 +17,7 @@ import {
   rms,
   separateHeads,
 } from './decoder.js';
-import { expertCount, routed } from './experts.js';
+import { routed } from './experts.js';
 import { family } from './family.js';
 import { type Origin, ropeOf } from './rope-config.js';
 
@@ -31,9 +31,10 @@ const keys = {
   rms_norm_eps: eps.default(1e-5),
   attention_bias: flag.default(false),
   intermediate_size_mlp: count.default(16384),
-  num_local_experts: expertCount.default(16),
-  num_experts_per_tok: count.default(1),
-  interleave_moe_layer_step: count.default(1),
+  // Dense models (MobileLLM-R1) have no layers with experts, and 0 for the numbers.
+  num_local_experts: some.default(16),
+  num_experts_per_tok: some.default(1),
+  interleave_moe_layer_step: some.default(1),
   moe_layers: places,
   use_qk_norm: flag.default(true),
   no_rope_layers: places,
@@ -85,14 +86,15 @@ export const llama4Text = family({
     const unrotated = grouped(heads, null, { temperature: temperatureOf(keys) });
     const rotates = rotatesOf(keys, origin.file);
     const dense = gated(keys.intermediate_size_mlp, keys.hidden_act);
-    const experts = expertsOf(keys, origin.file);
+    const sparse = sparseLayers(keys);
+    const experts = sparse.length > 0 ? expertsOf(keys, origin.file) : dense;
     const visibilities = visibilitiesOf(keys, rotates, origin);
     const layers = layersOf(keys.num_hidden_layers, (i) =>
       layer(norm, {
         attention: rotates(i) ? rotated : unrotated,
         attentionBias: bothBiases(keys.attention_bias),
         visibility: visibilities[i]!,
-        feedForward: hasExperts(keys, i) ? experts : dense,
+        feedForward: sparse.includes(i) ? experts : dense,
       }),
     );
     return decoder(keys, { layers, finalNorm: norm }, origin);
@@ -129,11 +131,15 @@ function temperatureOf(keys: Keys): TemperatureConfig | null {
   return { floorScale: keys.floor_scale, attentionScale: keys.attn_scale };
 }
 
-function hasExperts({ moe_layers: given, interleave_moe_layer_step: step }: Keys, layer: number): boolean {
-  return given ? given.includes(layer) : (layer + 1) % step === 0;
+/** The layers with experts. */
+function sparseLayers({ moe_layers: given, interleave_moe_layer_step: step, num_hidden_layers: layers }: Keys) {
+  return given ?? Array.from({ length: layers }, (_, i) => i).filter((i) => (i + 1) % step === 0);
 }
 
 function expertsOf(keys: Keys, file: string): ExpertsConfig {
+  if (keys.num_experts_per_tok < 1) {
+    throw new CheckpointError(`${file}: some layers have experts, and num_experts_per_tok = 0.`);
+  }
   return routed(
     {
       count: keys.num_local_experts,

@@ -46,9 +46,9 @@ function biasOf({ slopes, form, factor }: Alibi, h: number, query: number, key: 
 }
 
 /** The slopes of H heads: a geometric sequence for a power of two, and every second one of the next for the heads beyond it (the paper's code). */
-export function alibiSlopes(heads: number, greatest = 8): number[] {
+export function alibiSlopes(heads: number): number[] {
   const power = 2 ** Math.floor(Math.log2(heads));
-  const sequence = (count: number) => Array.from({ length: count }, (_, i) => 2 ** ((-greatest * (i + 1)) / count));
+  const sequence = (count: number) => Array.from({ length: count }, (_, i) => 2 ** ((-8 * (i + 1)) / count));
   const beyond = sequence(2 * power).filter((_, i) => i % 2 === 0);
   return [...sequence(power), ...beyond.slice(0, heads - power)];
 }

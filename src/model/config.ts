@@ -67,6 +67,8 @@ export interface LayerConfig {
    * second where the first was added.
    */
   readonly parallel: boolean;
+  /** Both branches have the same norm before them (GPT-J), and not each one its own (GPT-NeoX). */
+  readonly sharedNorm: boolean;
 }
 
 /** A branch of the residual stream: sumNorm(x + scale outputNorm(part(inputNorm x))). A norm that is null is not there. */

@@ -148,6 +148,12 @@ export const FEATURES: readonly Feature[] = [
     has: someGrouped(({ alibi }) => alibi),
   },
   {
+    name: 'ALiBi in bfloat16',
+    group: 'positions',
+    note: () => 'ALiBi is rounded to bfloat16, so that keys far from position 0 tie',
+    has: someGrouped(({ alibi }) => alibi?.form === 'bfloat16'),
+  },
+  {
     name: 'NoPE layers',
     group: 'positions',
     note: () => 'some layers have no rope',
@@ -188,7 +194,8 @@ export const FEATURES: readonly Feature[] = [
   {
     name: 'score factor',
     group: 'scores',
-    note: (config) => `scores are multiplied by ${config.layers[0]!.attention.scale}, not by 1 / sqrt(head dim)`,
+    note: (config) =>
+      `scores are multiplied by ${names(({ attention }) => `${attention.scale}`, config)}, not by 1 / sqrt(head dim)`,
     has: someLayer(({ attention }) => {
       const dim = attention.kind === 'latent' ? attention.nopeDim + attention.ropeDim : attention.headDim;
       return Math.abs(attention.scale * Math.sqrt(dim) - 1) > 1e-9;
@@ -341,7 +348,8 @@ export const FEATURES: readonly Feature[] = [
   {
     name: 'parallel',
     group: 'residual stream',
-    note: () => "attention and feed-forward both begin at the layer's input",
+    note: ({ layers }) =>
+      `attention and feed-forward both begin at the layer's input${layers.some(({ sharedNorm }) => sharedNorm) ? ', and share its norm' : ''}`,
     has: someLayer(({ parallel }) => parallel),
   },
   {

@@ -96,6 +96,10 @@ export const WITHOUT: Readonly<Record<string, Change | string>> = {
     return { ...layer, attention: { ...layer.attention, rope: first } as LayerConfig['attention'] };
   }),
   ALiBi: grouped((attention) => ({ ...attention, alibi: null })),
+  'ALiBi in bfloat16': grouped((attention) => ({
+    ...attention,
+    alibi: attention.alibi && { ...attention.alibi, form: 'distance' },
+  })),
   'NoPE layers': layers((layer, _, all) => {
     const first = all.find(({ attention }) => attention.rope)!.attention.rope;
     return { ...layer, attention: { ...layer.attention, rope: layer.attention.rope ?? first } as never };

@@ -1,5 +1,6 @@
 /** The tensors of a checkpoint by name -> typed weights. What is read is what the config has; where it stands is a family's table of names. */
 import type { AttentionWeights } from '../../../attention/strategy/strategy.js';
+import type { TensorSource } from '../../checkpoint/tensor-source.js';
 import { CheckpointError } from '../../errors.js';
 import type { Linear } from '../../math/linear.js';
 import type { Matrix } from '../../tensor/matrix.js';
@@ -33,6 +34,24 @@ export interface BranchNames {
   readonly input?: string;
   readonly output?: string;
   readonly sum?: string;
+}
+
+/** Names that depend on the config, or on what the file has: older files call some tensors otherwise. */
+export type NamesFor = (config: ModelConfig, file: Pick<TensorSource, 'has'>) => DecoderNames;
+
+/** Names before all of which but the head's stands a prefix, which files of the base model alone (without a class for its head) leave out. */
+export function prefixed(prefix: string, names: DecoderNames): NamesFor {
+  const full = {
+    ...names,
+    embedding: prefix + names.embedding,
+    projectIn: prefix + names.projectIn,
+    positions: prefix + names.positions,
+    embeddingNorm: prefix + names.embeddingNorm,
+    layers: prefix + names.layers,
+    finalNorm: prefix + names.finalNorm,
+    projectOut: prefix + names.projectOut,
+  };
+  return (_, file) => (file.has(`${names.embedding}.weight`) ? names : full);
 }
 
 /** Names of Llama, which most families took over. */
@@ -87,7 +106,13 @@ function bindLayer(layer: LayerConfig, width: number, name: string, reader: Weig
   return {
     attentionNorms: bindBranch(layer.attentionBranch, names.attentionNorms, width, name, reader),
     attention: bindAttention(layer, width, name, reader, names) satisfies AttentionWeights,
-    feedForwardNorms: bindBranch(layer.feedForwardBranch, names.feedForwardNorms, width, name, reader),
+    feedForwardNorms: bindBranch(
+      layer.feedForwardBranch,
+      layer.sharedNorm ? names.attentionNorms : names.feedForwardNorms,
+      width,
+      name,
+      reader,
+    ),
     feedForward: bindFeedForward(layer.feedForward, width, name, reader, names),
   };
 }

@@ -108,6 +108,7 @@ export function layer(norm: NormConfig | null, parts: LayerParts): LayerConfig {
     attentionBranch: branch({ inputNorm: norm }),
     feedForwardBranch: branch({ inputNorm: norm }),
     parallel: false,
+    sharedNorm: false,
     ...parts,
   };
 }

@@ -3,9 +3,10 @@ import { validate } from '../../checkpoint/json-file.js';
 import { deepFreeze, type ModelConfig } from '../config.js';
 import type { WeightReader } from '../weight-reader.js';
 import type { ModelWeights } from '../weights.js';
-import { bindDecoder, type DecoderNames } from './bind.js';
+import { bindDecoder, type DecoderNames, type NamesFor } from './bind.js';
 import { inertKeys } from './common.js';
 import type { Origin } from './rope-config.js';
+import { type Spelling, spelledAs } from './spelling.js';
 
 /** What touchstone knows of one `model_type`: how to read its config, and what its tensors are called. */
 export interface Family {
@@ -30,24 +31,28 @@ interface Description<Keys extends z.ZodRawShape> {
   readonly modelType: string;
   /** The keys of its config.json that are understood, beside those that change nothing (`inertKeys`). */
   readonly keys: Keys;
+  /** Other names that its files have for some of them. */
+  readonly spelling?: Spelling;
   /** The valid keys -> the config, without the name. @throws CheckpointError for keys that do not fit together */
   configure(keys: z.output<z.ZodObject<Keys>>, origin: Origin): Omit<ModelConfig, 'family'>;
-  /** What its tensors are called; with a function, by what the config says. */
-  readonly names: DecoderNames | ((config: ModelConfig) => DecoderNames);
+  /** What its tensors are called; with a function, by what the config says, and by what the file has. */
+  readonly names: DecoderNames | NamesFor;
   readonly keyValueHeads?: KeyValueHeads;
 }
 
 /** Makes a family of its description: a key that is neither understood nor known to change nothing is an error. */
 export function family<Keys extends z.ZodRawShape>(description: Description<Keys>): Family {
-  const { modelType, names, keyValueHeads } = description;
-  const schema = z.strictObject({ ...inertKeys, ...description.keys, model_type: z.literal(modelType) });
+  const { modelType, names, spelling = {}, keyValueHeads } = description;
   return {
     modelType,
     configure(raw, origin) {
-      const keys = validate(schema, raw, origin.file) as z.output<z.ZodObject<Keys>>;
+      const { shape, renamed } = spelledAs(description.keys, raw, spelling, origin.file);
+      const schema = z.strictObject({ ...inertKeys, ...shape, model_type: z.literal(modelType) });
+      const keys = renamed(validate(schema, raw, origin.file)) as z.output<z.ZodObject<Keys>>;
       return deepFreeze({ family: modelType, ...description.configure(keys, origin) });
     },
-    bind: (config, reader) => bindDecoder(config, reader, typeof names === 'function' ? names(config) : names),
+    bind: (config, reader) =>
+      bindDecoder(config, reader, typeof names === 'function' ? names(config, reader.source) : names),
     ...(keyValueHeads && { keyValueHeads }),
   };
 }

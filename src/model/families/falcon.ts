@@ -1,0 +1,90 @@
+import { z } from 'zod';
+import { alibiSlopes } from '../../../attention/scores.js';
+import type { GroupedConfig } from '../../../attention/strategy/strategy.js';
+import { CheckpointError } from '../../errors.js';
+import { roundToBfloat16 } from '../../tensor/dtype.js';
+import { prefixed } from './bind.js';
+import { BLOOM_NAMES } from './bloom.js';
+import { activation, anything, codeTakenOver, count, eps, flag, layerCount } from './common.js';
+import { bothBiases, decoder, grouped, headsOf, layer, layerNorm, layersOf, plain } from './decoder.js';
+import { family } from './family.js';
+import { type Origin, ropeKeys, ropeOf } from './rope-config.js';
+
+const keys = {
+  ...ropeKeys,
+  vocab_size: count.default(65024),
+  hidden_size: count.default(4544),
+  num_hidden_layers: layerCount.default(32),
+  num_attention_heads: count.default(71),
+  num_kv_heads: count.nullish(),
+  max_position_embeddings: count.default(2048),
+  layer_norm_epsilon: eps.default(1e-5),
+  ffn_hidden_size: count.nullish(),
+  activation: activation.default('gelu'),
+  alibi: flag.default(false),
+  bias: flag.default(false),
+  multi_query: flag.default(true),
+  new_decoder_architecture: flag.default(false),
+  num_ln_in_parallel_attn: z.union([z.literal(1), z.literal(2)]).nullish(),
+  parallel_attn: flag.default(true),
+  tie_word_embeddings: flag.default(true),
+  apply_residual_connection_post_layernorm: z.literal(false, 'Falcon adds to what was not normed').optional(),
+  ff_factor: anything, // ffn_hidden_size says it
+  auto_map: codeTakenOver('falcon'),
+};
+
+type Keys = z.output<z.ZodObject<typeof keys>>;
+
+/**
+ * Falcon (Almazrouei et al. 2023): attention and feed-forward side by side, and few key/value heads: one in its first form, after one norm, some in its
+ * second (`new_decoder_architecture`), each part after a norm of its own. The RefinedWeb models have ALiBi, and one part after the other.
+ */
+export const falcon = family({
+  modelType: 'falcon',
+  keys,
+  spelling: { hidden_size: 'n_embed' },
+
+  configure(keys, origin) {
+    const norm = layerNorm(keys.layer_norm_epsilon);
+    const each = layer(norm, {
+      attention: attentionOf(keys, origin),
+      attentionBias: bothBiases(keys.bias),
+      feedForward: plain(keys.ffn_hidden_size ?? 4 * keys.hidden_size, keys.activation, keys.bias),
+      parallel: keys.parallel_attn,
+      sharedNorm: normsOf(keys, origin) === 1 && keys.parallel_attn,
+    });
+    return decoder(keys, { layers: layersOf(keys.num_hidden_layers, () => each), finalNorm: norm }, origin);
+  },
+
+  names: (config, file) => {
+    const names = prefixed('transformer.', BLOOM_NAMES)(config, file);
+    const twoNorms = config.layers.some(({ parallel, sharedNorm }) => parallel && !sharedNorm);
+    return twoNorms ? { ...names, attentionNorms: { input: 'ln_attn' }, feedForwardNorms: { input: 'ln_mlp' } } : names;
+  },
+});
+
+/** How many norms stand before parts that are side by side. @throws CheckpointError for forms that transformers cannot run either */
+function normsOf(
+  { new_decoder_architecture: second, num_ln_in_parallel_attn: given, parallel_attn: parallel }: Keys,
+  { file }: Origin,
+): 1 | 2 {
+  if (second && !parallel) {
+    throw new CheckpointError(`${file}: new_decoder_architecture = true contradicts parallel_attn = false.`);
+  }
+  if (!second && parallel && given === 2) {
+    throw new CheckpointError(`${file}: num_ln_in_parallel_attn = 2 needs new_decoder_architecture = true.`);
+  }
+  return second ? (given ?? 2) : 1;
+}
+
+function attentionOf(keys: Keys, origin: Origin): GroupedConfig {
+  const all = keys.num_attention_heads;
+  const few = keys.new_decoder_architecture ? (keys.num_kv_heads ?? all) : keys.multi_query ? 1 : all;
+  const heads = headsOf({ ...keys, num_key_value_heads: few }, origin);
+  if (!keys.alibi) {
+    return grouped(heads, ropeOf(keys, { dim: heads.headDim, context: keys.max_position_embeddings }, origin));
+  }
+  const slopes = alibiSlopes(heads.queryHeads).map(roundToBfloat16);
+  // ALiBi is added before scores are scaled.
+  return grouped(heads, null, { alibi: { slopes, form: 'bfloat16', factor: 1 / Math.sqrt(heads.headDim) } });
+}

@@ -13,6 +13,17 @@ export const eps = z.number().positive();
 export const factor = z.number().positive();
 export const activation = z.enum(ACTIVATION_NAMES as readonly [Activation, ...Activation[]]);
 export const anything = z.unknown().optional();
+/**
+ * `auto_map` of files that came with code which transformers has taken over since, by the name of its module. Code of another name might compute
+ * anything, and the key is not understood where no code was ever taken over.
+ */
+export function codeTakenOver(module: string) {
+  const ours = z
+    .string()
+    .regex(new RegExp(`(^|--)modeling_${module}\\.`), `code of its own; only modeling_${module} is known`);
+  return z.looseObject({ AutoModelForCausalLM: ours.optional() }).optional();
+}
+
 /** A switch that is understood only where it is off. */
 const off = z.literal(false, 'only decoder-only models are supported').optional();
 
@@ -35,7 +46,6 @@ export const inertKeys = {
     'attention_dropout',
     'attn_implementation',
     'attn_pdrop',
-    'auto_map',
     'classifier_dropout',
     'custom_pipelines',
     'dropout',

@@ -5,7 +5,7 @@ import { CheckpointError } from '../../errors.js';
 import { roundToBfloat16 } from '../../tensor/dtype.js';
 import { prefixed } from './bind.js';
 import { BLOOM_NAMES } from './bloom.js';
-import { activation, anything, count, eps, flag, layerCount } from './common.js';
+import { activation, anything, codeTakenOver, count, eps, flag, layerCount } from './common.js';
 import { bothBiases, decoder, grouped, headsOf, layer, layerNorm, layersOf, plain } from './decoder.js';
 import { family } from './family.js';
 import { type Origin, ropeKeys, ropeOf } from './rope-config.js';
@@ -29,6 +29,7 @@ const keys = {
   parallel_attn: flag.default(true),
   tie_word_embeddings: flag.default(true),
   apply_residual_connection_post_layernorm: z.literal(false, 'Falcon adds to what was not normed').optional(),
+  auto_map: codeTakenOver('falcon'),
   ff_factor: anything, // ffn_hidden_size says it
 };
 

@@ -1,7 +1,7 @@
 import { z } from 'zod';
 import { alibiSlopes } from '../../../attention/scores.js';
 import { prefixed } from './bind.js';
-import { anything, count, eps, factor, flag, inertKeys, layerCount } from './common.js';
+import { anything, codeTakenOver, count, eps, factor, flag, inertKeys, layerCount } from './common.js';
 import { decoder, grouped, headsOf, layer, layerNorm, layersOf, plain } from './decoder.js';
 import { family } from './family.js';
 import { GPT_NAMES } from './gpt.js';
@@ -44,6 +44,7 @@ export const mpt = family({
     no_bias: z.literal(true, 'transformers gives it no biases').optional(),
     norm_type: z.enum(['low_precision_layernorm', 'layernorm']).optional(),
     learned_pos_emb: anything, // without effect where there is ALiBi
+    auto_map: codeTakenOver('mpt'),
     // Training, and bookkeeping.
     emb_pdrop: anything,
     embedding_fraction: anything,

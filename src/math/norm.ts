@@ -1,7 +1,7 @@
 /** Norms of rows: what the config of a model names, and its weights. */
 import { ShapeError } from '../errors.js';
 import { type Floats, flat, type Tensor, zerosLike } from '../tensor/tensor.js';
-import { dot, roundingOf, sumOf } from './sum.js';
+import { compensatedSum, roundingOf } from './sum.js';
 
 export interface NormConfig {
   /**
@@ -47,15 +47,18 @@ export function normalise(x: Tensor, norm: NormConfig, { weight, bias }: NormWei
 }
 
 function rootMeanSquareInto(y: Floats, x: Floats, from: number, eps: number): void {
-  const inverse = inverseRoot(dot(x, from, x, from, y.length), y.length, eps, roundingOf(x));
+  const round = roundingOf(x);
+  const squares = compensatedSum(y.length, (i) => round(x[from + i]! ** 2), round);
+  const inverse = inverseRoot(squares, y.length, eps, round);
   for (let i = 0; i < y.length; i++) y[i] = x[from + i]! * inverse;
 }
 
 function layerInto(y: Floats, x: Floats, from: number, eps: number): void {
   const round = roundingOf(x);
-  const mean = round(sumOf(x, from, y.length) / y.length);
+  const mean = round(compensatedSum(y.length, (i) => x[from + i]!, round) / y.length);
   for (let i = 0; i < y.length; i++) y[i] = x[from + i]! - mean;
-  const inverse = inverseRoot(dot(y, 0, y, 0, y.length), y.length, eps, round);
+  const squares = compensatedSum(y.length, (i) => round(y[i]! ** 2), round);
+  const inverse = inverseRoot(squares, y.length, eps, round);
   for (let i = 0; i < y.length; i++) y[i] = y[i]! * inverse;
 }
 

@@ -2,9 +2,9 @@
  * The one order of summation.
  *
  * Every sum over a reduced axis is made in blocks of 32 in index order: each block is summed from zero, and the block sums
- * are added in order, from zero. The order depends on the reduced axis alone, never on how many rows are computed together,
- * so a logit has the same bits however it is computed. It also halves the rounding error of one running sum
- * (Higham, "Accuracy and Stability of Numerical Algorithms", section 4.2: blocked summation).
+ * are added in order, from zero. (Norms sum in index order without blocks: `compensatedSum`.) The order depends on the reduced
+ * axis alone, never on how many rows are computed together, so a logit has the same bits however it is computed. It also halves
+ * the rounding error of one running sum (Higham, "Accuracy and Stability of Numerical Algorithms", section 4.2: blocked summation).
  *
  * In float32 every operation rounds to float32: a float64 sum, product, quotient or root of float32 numbers, rounded by
  * `Math.fround`, is the correctly rounded float32 operation (Figueroa 1995, "When is double rounding innocuous?"), so a
@@ -54,17 +54,19 @@ export function dot64(a: Float64Array, aFrom: number, b: Float64Array, bFrom: nu
   return total;
 }
 
-/** x[from..] summed over `length` values. */
-export function sumOf(x: Floats, from: number, length: number): number {
-  const round = roundingOf(x);
-  let total = 0;
-  for (let start = 0; start < length; start += BLOCK) {
-    const end = Math.min(start + BLOCK, length);
-    let sum = 0;
-    for (let i = start; i < end; i++) sum = round(sum + x[from + i]!);
-    total = round(total + sum);
+/**
+ * term(0) + term(1) + ..., where what each addition rounds away is taken from the next term (Kahan 1965, "Further Remarks on Reducing Truncation
+ * Errors"). For the sums of norms: their error is in every value of a row at once, and squares, all positive, add theirs up.
+ */
+export function compensatedSum(length: number, term: (i: number) => number, round: (x: number) => number): number {
+  let [sum, excess] = [0, 0];
+  for (let i = 0; i < length; i++) {
+    const next = round(term(i) - excess);
+    const raised = round(sum + next);
+    excess = round(round(raised - sum) - next);
+    sum = raised;
   }
-  return total;
+  return sum;
 }
 
 /** sum += scale * row: one step of a sum over rows, for each of `sum.length` outputs. */

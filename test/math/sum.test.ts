@@ -1,7 +1,7 @@
 import { test } from '@fast-check/vitest';
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
-import { dot, sumByIndex } from '../../src/math/sum.js';
+import { compensatedSum, dot, sumByIndex } from '../../src/math/sum.js';
 
 const f = Math.fround;
 const BLOCK = 32; // a part of the law: written out, not imported
@@ -48,6 +48,13 @@ describe('the one order of summation', () => {
       expect(sumByIndex(kept, Int32Array.from(indices), kept.length) + 0).toBe(inOrder(zeroed, f) + 0);
     },
   );
+
+  it('is given up for norms, whose sums lose nothing that their terms have', () => {
+    const terms = Float32Array.from({ length: 1 << 16 }, (_, i) => 0.1 + (i % 7));
+    const exact = terms.reduce((sum, x) => sum + x, 0);
+    expect(compensatedSum(terms.length, (i) => terms[i]!, f)).toBe(f(exact));
+    expect(dot(terms, 0, new Float32Array(1 << 16).fill(1), 0, 1 << 16)).not.toBe(f(exact));
+  });
 
   it('loses less than one running sum does', () => {
     const ones = Float32Array.from({ length: 1 << 16 }, () => f(0.1));

@@ -194,6 +194,7 @@ it.each<[Json, string]>([
   [{ ...STORYWRITER, no_bias: false }, 'transformers gives it no biases'],
   [{ ...STORYWRITER, expansion_ratio: 2 }, 'four times as wide as the model'],
   [{ ...STORYWRITER, norm_type: 'rmsnorm' }, 'the key norm_type = "rmsnorm" is not valid'],
+  [{ ...FALCON_7B, auto_map: { AutoModelForCausalLM: 'modelling_RW.RWForCausalLM' } }, 'only modeling_falcon is known'],
   [{ ...FALCON_40B, parallel_attn: false }, 'new_decoder_architecture = true contradicts parallel_attn = false'],
   [{ ...FALCON_7B, num_ln_in_parallel_attn: 2 }, 'num_ln_in_parallel_attn = 2 needs new_decoder_architecture = true'],
   [{ ...FALCON_40B, num_kv_heads: 7 }, 'is not a multiple of num_key_value_heads = 7'],

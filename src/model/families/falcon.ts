@@ -29,6 +29,7 @@ const keys = {
   parallel_attn: flag.default(true),
   tie_word_embeddings: flag.default(true),
   apply_residual_connection_post_layernorm: z.literal(false, 'Falcon adds to what was not normed').optional(),
+  auto_map: codeTakenOver('falcon'),
   ff_factor: anything, // ffn_hidden_size says it
   auto_map: codeTakenOver('falcon'),
 };

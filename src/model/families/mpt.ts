@@ -45,6 +45,7 @@ export const mpt = family({
     no_bias: z.literal(true, 'transformers gives it no biases').optional(),
     norm_type: z.enum(['low_precision_layernorm', 'layernorm']).optional(),
     learned_pos_emb: anything, // without effect where there is ALiBi
+    auto_map: codeTakenOver('mpt'),
     // Training, and bookkeeping.
     emb_pdrop: anything,
     embedding_fraction: anything,

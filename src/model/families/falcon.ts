@@ -31,7 +31,6 @@ const keys = {
   apply_residual_connection_post_layernorm: z.literal(false, 'Falcon adds to what was not normed').optional(),
   auto_map: codeTakenOver('falcon'),
   ff_factor: anything, // ffn_hidden_size says it
-  auto_map: codeTakenOver('falcon'),
 };
 
 type Keys = z.output<z.ZodObject<typeof keys>>;

@@ -29,7 +29,6 @@ export const mpt = family({
 
   keys: {
     vocab_size: count.default(50368),
-    auto_map: codeTakenOver('mpt'),
     hidden_size: count.default(2048),
     num_hidden_layers: layerCount.default(24),
     num_attention_heads: count.default(16),

@@ -9,7 +9,8 @@ import type { BranchConfig, FeedForwardConfig, LayerConfig, ModelConfig } from '
 import { type ConfigOptions, loadModel, type Model } from '../model/load.js';
 import { widenInto } from '../tensor/matrix.js';
 import { loadTokenizer, type TextTokenizer } from '../text/tokenizer.js';
-import { denseOf, FEATURES } from './features.js';
+import { FEATURES } from './features/index.js';
+import { denseOf } from './features/parts.js';
 
 export interface Inspection {
   readonly architecture: Architecture;

@@ -2,7 +2,7 @@
 import { describe, expect, it } from 'vitest';
 import { assemble, loadModel } from '../../src/model/load.js';
 import { forward } from '../../src/model/transformer.js';
-import { FEATURES } from '../../src/reference/features.js';
+import { FEATURES } from '../../src/reference/features/index.js';
 import { flat } from '../../src/tensor/tensor.js';
 import { CHECKPOINTS, FAMILY_CHECKPOINTS, fixture, GOLDENS, goldenOptions, readGolden } from '../support/fixtures.js';
 import { WITHOUT } from '../support/without.js';

@@ -1,6 +1,6 @@
 /** `npm run report:families`: which features each family's goldens have, in the order of the data's way through a model. */
 import { loadModel } from '../../src/model/load.js';
-import { FEATURE_GROUPS, FEATURES } from '../../src/reference/features.js';
+import { FEATURE_GROUPS, FEATURES } from '../../src/reference/features/index.js';
 import { CHECKPOINTS, FAMILY_CHECKPOINTS, fixture, goldenOptions } from '../support/fixtures.js';
 
 const configs = [...CHECKPOINTS, ...FAMILY_CHECKPOINTS].map(

@@ -72,7 +72,7 @@ const unbiased = <Own extends DenseWeights>(own: Own): Own =>
 const geometric = ({ frequencies }: Rope, count = frequencies.length, exponent = 1) =>
   Array.from({ length: count }, (_, i) => ((frequencies[1] ?? 1e-4) / frequencies[0]!) ** (i * exponent));
 
-/** By the name of the feature (src/reference/features.ts). A string: why it cannot be left out so. */
+/** By the name of the feature (src/reference/features). A string: why it cannot be left out so. */
 export const WITHOUT: Readonly<Record<string, Change | string>> = {
   MHA: 'the shape of the weights',
   GQA: 'the shape of the weights',

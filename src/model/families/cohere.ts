@@ -1,5 +1,5 @@
 import { z } from 'zod';
-import { type DecoderNames, LLAMA_NAMES } from './bind.js';
+import { LLAMA_NAMES } from './bind.js';
 import { anything, count, eps, factor, flag } from './common.js';
 import {
   bareKeys,
@@ -33,11 +33,6 @@ export const cohereKeys = {
   pretraining_tp: anything,
 };
 
-export const COHERE_NAMES: DecoderNames = {
-  ...LLAMA_NAMES,
-  feedForwardNorms: { input: 'input_layernorm' }, // the one that attention has
-};
-
 /**
  * Command R and Aya (Cohere 2024, model cards): parallel parts after one layer norm without biases, rope on neighbouring values, logits times a
  * factor. Command R+ norms each query and key head with weights of its own.
@@ -56,11 +51,12 @@ export const cohere = family({
       attentionBias: bothBiases(keys.attention_bias),
       feedForward: gated(keys.intermediate_size, keys.hidden_act),
       parallel: true,
+      sharedNorm: true,
     });
     const layers = layersOf(keys.num_hidden_layers, () => each);
     return decoder(keys, { layers, finalNorm: norm, head: { scale: keys.logit_scale } }, origin);
   },
 
-  names: COHERE_NAMES,
+  names: LLAMA_NAMES,
   keyValueHeads: separateHeads,
 });

@@ -1,5 +1,6 @@
 import { z } from 'zod';
-import { COHERE_NAMES, cohereKeys } from './cohere.js';
+import { LLAMA_NAMES } from './bind.js';
+import { cohereKeys } from './cohere.js';
 import { anything, count } from './common.js';
 import {
   attentionTypes,
@@ -48,11 +49,12 @@ export const cohere2 = family({
         visibility: windowed(local ? keys.sliding_window : null),
         feedForward: gated(keys.intermediate_size, keys.hidden_act),
         parallel: true,
+        sharedNorm: true,
       });
     });
     return decoder(keys, { layers, finalNorm: norm, head: { scale: keys.logit_scale } }, origin);
   },
 
-  names: COHERE_NAMES,
+  names: LLAMA_NAMES,
   keyValueHeads: separateHeads,
 });

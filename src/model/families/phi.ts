@@ -26,7 +26,6 @@ const NAMES: DecoderNames = {
     queryNorm: 'self_attn.q_layernorm',
     keyNorm: 'self_attn.k_layernorm',
   },
-  feedForwardNorms: { input: 'input_layernorm' }, // the one that attention has
   feedForward: { dense: { up: 'mlp.fc1', down: 'mlp.fc2' } },
 };
 
@@ -54,6 +53,7 @@ export const phi = family({
       attentionBias: bothBiases(true),
       feedForward: plain(keys.intermediate_size, keys.hidden_act, true),
       parallel: true,
+      sharedNorm: true,
     });
     const layers = layersOf(keys.num_hidden_layers, () => each);
     return decoder(keys, { layers, finalNorm: norm, head: { bias: true } }, origin);

@@ -1,10 +1,18 @@
 import { z } from 'zod';
-import type { ModelConfig } from '../config.js';
 import { type DecoderNames, LLAMA_NAMES } from './bind.js';
 import { anything, codeTakenOver, count, eps, flag } from './common.js';
 import { bareKeys, decoder, gated, grouped, headsOf, layer, layerNorm, layersOf, separateHeads } from './decoder.js';
 import { family } from './family.js';
 import { ropeOf } from './rope-config.js';
+
+const NAMES: DecoderNames = {
+  ...LLAMA_NAMES,
+  attention: {
+    ...LLAMA_NAMES.attention,
+    queryNorm: (head) => `self_attn.q_layernorm.norms.${head}`,
+    keyNorm: (head) => `self_attn.k_layernorm.norms.${head}`,
+  },
+};
 
 /** StableLM (Bellagente et al. 2024, "Stable LM 2"): rope on a quarter of a head, layer norms; the 12B has parallel parts, and norms of each query and key head. */
 export const stablelm = family({
@@ -37,23 +45,11 @@ export const stablelm = family({
       attentionBias: { qkv: keys.use_qkv_bias, output: false },
       feedForward: gated(keys.intermediate_size, keys.hidden_act),
       parallel: keys.use_parallel_residual,
+      sharedNorm: keys.use_parallel_residual,
     });
     return decoder(keys, { layers: layersOf(keys.num_hidden_layers, () => each), finalNorm: norm }, origin);
   },
 
-  names: namesFor,
+  names: NAMES,
   keyValueHeads: separateHeads,
 });
-
-/** Parallel parts have one norm in common. */
-function namesFor({ layers }: ModelConfig): DecoderNames {
-  return {
-    ...LLAMA_NAMES,
-    attention: {
-      ...LLAMA_NAMES.attention,
-      queryNorm: (head) => `self_attn.q_layernorm.norms.${head}`,
-      keyNorm: (head) => `self_attn.k_layernorm.norms.${head}`,
-    },
-    feedForwardNorms: layers[0]!.parallel ? { input: 'input_layernorm' } : LLAMA_NAMES.feedForwardNorms,
-  };
-}

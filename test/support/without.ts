@@ -194,7 +194,8 @@ export const WITHOUT: Readonly<Record<string, Change | string>> = {
       })),
     },
   }),
-  'norm after': branches({ outputNorm: null }),
+  // Of attention alone: without any, some models run away to infinity.
+  'norm after': layers((layer) => ({ ...layer, attentionBranch: { ...layer.attentionBranch, outputNorm: null } })),
   'norm of sums': branches({ sumNorm: null }),
   'residual of the norm': branches({ addsToNormed: false }),
   'residual factor': branches({ scale: 1 }),

@@ -173,5 +173,6 @@ function visibilityText({ visibility }: LayerConfig): string {
 }
 
 function biasText({ attentionBias: { qkv, output } }: LayerConfig): string {
-  return [qkv ? 'queries, keys and values' : '', output ? 'output' : ''].filter(Boolean).join(' and ') || 'none';
+  if (qkv && output) return 'all of them';
+  return qkv ? 'queries, keys and values' : output ? 'the output' : 'none';
 }

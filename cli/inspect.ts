@@ -35,7 +35,7 @@ function text({ architecture: of, parameters, dtypes, kvBytesPerToken, unusual }
     ['query heads (H)', number(of.queryHeads)],
     ...(of.keyValueHeads === null ? [] : [['key/value heads (G)', number(of.keyValueHeads)] as [string, string]]),
     ['head dim (K)', number(of.headDim)],
-    ['positions', of.ropeDim === null ? of.positions : `${of.positions} over ${of.ropeDim} values`],
+    ['positions', of.positions],
     ['feed-forward (F)', `${number(of.feedForwardWidth)}, ${of.feedForward} ${of.activation}`],
     ['norm', `${of.norm}, eps ${of.normEps}, ${of.normPlacement}`],
     ['vocabulary (N)', number(of.vocabulary)],

@@ -138,7 +138,7 @@ function feedForwardKind(config: FeedForwardConfig): string {
 }
 
 function positionsOf({ attention }: LayerConfig, { embedding }: ModelConfig): string {
-  if (attention.rope) return 'rope';
+  if (attention.rope) return `rope over ${attention.rope.dim} values`;
   if (attention.kind === 'grouped' && attention.alibi) return 'linear biases (ALiBi)';
   return embedding.positions ? 'learned' : 'none';
 }

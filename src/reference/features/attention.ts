@@ -96,8 +96,9 @@ export const ATTENTION_FEATURES: readonly Feature[] = [
   {
     name: 'window',
     group: 'what is seen',
-    note: (config) => `a window counts the current token (${said(visibilityText, config)})`,
-    has: someLayer(({ visibility }) => visibility.kind === 'sliding'),
+    note: ({ layers, ...config }) =>
+      `a window counts the current token (${said(visibilityText, { ...config, layers: layers.filter(isSliding) })})`,
+    has: someLayer(isSliding),
   },
   {
     name: 'chunks',
@@ -166,6 +167,10 @@ export const ATTENTION_FEATURES: readonly Feature[] = [
     has: someLayer(({ attentionBias }) => attentionBias.qkv || attentionBias.output),
   },
 ];
+
+function isSliding({ visibility }: LayerConfig): boolean {
+  return visibility.kind === 'sliding';
+}
 
 function visibilityText({ visibility }: LayerConfig): string {
   if (visibility.kind === 'sliding') return `sliding ${visibility.window}`;

@@ -3,6 +3,7 @@
 import type { KvCache } from '../../attention/cache/cache.js';
 import type { AttentionCounter } from '../../attention/layer.js';
 import { expectSize, RequestError, UsageError } from '../errors.js';
+import type { ModelConfig } from '../model/config.js';
 import { expectIds } from '../model/embedding.js';
 import type { Model } from '../model/load.js';
 import { forward } from '../model/transformer.js';
@@ -125,10 +126,9 @@ export function checkRequest(model: Model, prompt: readonly number[], newTokens:
   const [total, most] = [prompt.length + newTokens, longestText(model)];
   if (total > most) {
     const room = most - prompt.length;
-    const rope = model.config.ropeLength === null ? '' : ' load it with a rope for more (--rope-length, ropeLength),';
     throw new RequestError(
       `The prompt's ${prompt.length} tokens and ${newTokens} new ones exceed the model's context of ${most}; ` +
-        `${room > 0 ? `ask for at most ${room} new tokens` : 'shorten the prompt'},${rope} or let it see a window (visibility sliding, chunked, sinks).`,
+        `${room > 0 ? `ask for at most ${room} new tokens` : 'shorten the prompt'}${wayOn(model.config)}.`,
     );
   }
   const { capacity } = model.components.caches;
@@ -140,8 +140,17 @@ export function checkRequest(model: Model, prompt: readonly number[], newTokens:
   }
 }
 
-/** The most tokens that a sequence can have: the context, or without end where no token sees more than that many. */
+/** How a longer text may be had; empty: positions are learned, and there are no more. */
+function wayOn({ embedding, ropeLength }: ModelConfig): string {
+  if (embedding.positions) return '';
+  if (ropeLength !== null) return ', or load it with a rope for more (--rope-length, ropeLength)';
+  return ', or let it see a window (visibility sliding, chunked, sinks)';
+}
+
+/** The most tokens that a sequence can have: the context; without end where no token sees more than that many, and positions have none. */
 export function longestText({ config, components }: Model): number {
+  const bounded = config.embedding.positions || config.ropeLength !== null;
+  if (bounded && components.chosen.positions === 'absolute') return config.context;
   const sees = components.layers.map(({ visibility }) => visibility.sinks + visibility.span);
   return Math.max(...sees) <= config.context ? Number.POSITIVE_INFINITY : config.context;
 }

@@ -45,6 +45,15 @@ describe.each([
   });
 });
 
+it.each([
+  ['families/gpt2-scaled', 'context of 96; ask for at most 93 new tokens.'],
+  ['families/llama-longrope-short', 'or load it with a rope for more (--rope-length, ropeLength).'],
+])('where positions are counted, a window makes no text longer than they are: %s', (name, message) => {
+  const model = loadModel(fixture(name), { visibility: { kind: 'sliding', window: 8 } });
+  const ask = () => generate(model, [1, 2, 3], model.components.newCache(), { maxNewTokens: 100 });
+  expect(ask).toThrow(message);
+});
+
 it('generation goes on past four times the context, where a window bounds what is seen', async () => {
   const options = {
     visibility: { kind: 'sinks', sinks: 4, window: 60 },

@@ -46,7 +46,7 @@ describe.each(CASES)('$name', ({ name, trained, other, pair }) => {
     expect(() => checkRequest(longer, prompt, 6)).not.toThrow();
     expect(() => checkRequest(model, prompt, 3)).toThrow(
       `The prompt's ${trained - 2} tokens and 3 new ones exceed the model's context of ${trained}; ask for at most 2 new tokens, ` +
-        'load it with a rope for more (--rope-length, ropeLength), or let it see a window (visibility sliding, chunked, sinks).',
+        'or load it with a rope for more (--rope-length, ropeLength).',
     );
   });
 

@@ -26,6 +26,7 @@ const { alibi_bias_max, ...storyAttention } = published['mpt-7b-storywriter'].at
 const STORYWRITER: Json = { ...published['mpt-7b-storywriter'], attn_config: storyAttention };
 const FALCON_7B: Json = published['falcon-7b'];
 const FALCON_40B: Json = published['falcon-40b'];
+const PERSIMMON: Json = published['persimmon-8b-base'];
 
 describe('published files', () => {
   it.each<[string, Json, object]>([
@@ -50,6 +51,7 @@ describe('published files', () => {
     ['bloom-560m', BLOOM, { width: 1024, context: 2048, embedding: { norm: { kind: 'layer' } }, head: { tied: true } }],
     ['mpt-7b-storywriter', STORYWRITER, { width: 4096, context: 65536, finalNorm: { weight: true, bias: false } }],
     ['falcon-7b', FALCON_7B, { width: 4544, context: 2048, head: { tied: true } }],
+    ['persimmon-8b-base', PERSIMMON, { width: 4096, context: 16384, head: { tied: false, bias: false } }],
   ])('%s', (_, raw, expected) => {
     expect(configure(raw)).toMatchObject(expected);
   });
@@ -63,6 +65,7 @@ describe('published files', () => {
     ['mpt-7b-storywriter', STORYWRITER, { clip: 6, alibi: { form: 'distance' } }],
     ['falcon-7b', FALCON_7B, { queryHeads: 71, keyValueHeads: 1, rope: { dim: 64 } }],
     ['falcon-40b', FALCON_40B, { queryHeads: 128, keyValueHeads: 8 }],
+    ['persimmon-8b-base', PERSIMMON, { queryHeads: 64, keyValueHeads: 64, headDim: 64, rope: { dim: 32 } }],
     [
       'falcon-rw-1b',
       { ...FALCON_7B, alibi: true, multi_query: false, hidden_size: 4608, num_attention_heads: 72 },
@@ -171,6 +174,29 @@ describe('layers', () => {
   });
 });
 
+describe('persimmon', () => {
+  it('norms each query and key before rope, with eps and weights of a layer norm, unless the file says otherwise', () => {
+    const norm = { kind: 'layer', eps: 1e-5, weight: true, bias: true, weightOffset: 0 };
+    expect(attention(PERSIMMON).qkNorm).toEqual({ norm, scope: 'head', place: 'before-rope' });
+    expect(attention({ ...PERSIMMON, qk_layernorm: false }).qkNorm).toBeNull();
+  });
+
+  it('has the sizes of its 8B model where a file leaves them out, but the theta of transformers', () => {
+    const { rope_theta, ...rest } = PERSIMMON;
+    expect(configure({ model_type: 'persimmon' })).toEqual(configure(rest));
+    expect(attention(PERSIMMON).rope!.frequencies[1]).toBeCloseTo(25000 ** (-1 / 16), 14);
+    expect(attention(rest).rope!.frequencies[1]).toBeCloseTo(10000 ** (-1 / 16), 14);
+  });
+
+  it('has biases everywhere, and its parts one after the other', () => {
+    expect(configure(PERSIMMON).layers[0]).toMatchObject({
+      attentionBias: { qkv: true, output: true },
+      feedForward: { kind: 'plain', activation: 'relu2', bias: true },
+      parallel: false,
+    });
+  });
+});
+
 it.each<[Json, string]>([
   [{ ...GPT2, n_head: 7 }, 'the head dim 109.71428571428571'],
   [{ ...GPT2, add_cross_attention: true }, 'only decoder-only models are supported'],
@@ -199,6 +225,9 @@ it.each<[Json, string]>([
   [{ ...FALCON_7B, num_ln_in_parallel_attn: 2 }, 'num_ln_in_parallel_attn = 2 needs new_decoder_architecture = true'],
   [{ ...FALCON_40B, num_kv_heads: 7 }, 'is not a multiple of num_key_value_heads = 7'],
   [{ ...FALCON_7B, apply_residual_connection_post_layernorm: true }, 'Falcon adds to what was not normed'],
+  [{ ...PERSIMMON, num_key_value_heads: 8 }, 'num_key_value_heads = 8 differs from num_attention_heads = 64'],
+  [{ ...PERSIMMON, partial_rotary_factor: 0.3 }, 'its part of 0.3 that is rotated'],
+  [{ ...PERSIMMON, head_dim: 32 }, 'the key head_dim = 32 is not understood'],
 ])('refuses %j', (raw, message) => {
   expect(() => configure(raw)).toThrow(message);
 });

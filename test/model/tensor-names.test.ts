@@ -42,6 +42,7 @@ describe('tensors under older names', () => {
     ],
     ['opt', within('model'), ['decoder.version']],
     ['bloom', within('transformer'), []],
+    ['persimmon', (tensor) => tensor, ['model.layers.0.self_attn.rotary_emb.inv_freq']],
   ])('%s', (name, rename, buffers) => {
     const { weights } = loadModel(renamed(name, rename, buffers));
     const strip = (value: unknown) => JSON.stringify(value, (key, member) => (key === 'name' ? undefined : member));

@@ -35,6 +35,7 @@ import { olmo2 } from './olmo2.js';
 import { olmo3 } from './olmo3.js';
 import { olmoe } from './olmoe.js';
 import { opt } from './opt.js';
+import { persimmon } from './persimmon.js';
 import { phi } from './phi.js';
 import { phi3 } from './phi3.js';
 import { qwen2 } from './qwen2.js';
@@ -80,6 +81,7 @@ const FAMILIES: readonly Family[] = [
   olmo3,
   olmoe,
   opt,
+  persimmon,
   phi,
   phi3,
   qwen2,

@@ -28,6 +28,7 @@ export { KERNELS, type KernelName } from '../attention/kernel/index.js';
 export type { AttentionCall, AttentionKernel } from '../attention/kernel/kernel.js';
 export { Scratch } from '../attention/kernel/scratch.js';
 export { AttentionCounter, type AttentionLayer } from '../attention/layer.js';
+export { type Alibi, alibiSlopes, PLAIN_SCORES, type ScoreRules, scoreOf } from '../attention/scores.js';
 export { POSITION_POLICIES, type PositionPolicy, SlotRotations } from '../attention/slots.js';
 export { STRATEGIES, type StrategyName } from '../attention/strategy/index.js';
 export type {
@@ -39,8 +40,10 @@ export type {
   LatentConfig,
   LatentQueryWeights,
   LatentWeights,
+  QkNormConfig,
   RotatedStream,
   StrategyBuilder,
+  TemperatureConfig,
 } from '../attention/strategy/strategy.js';
 export type { CacheBlock, LayerSchema, Retention, StreamRows, StreamSchema } from '../attention/streams.js';
 export {
@@ -69,23 +72,43 @@ export {
 } from './generate/sampler.js';
 export type { Activation } from './math/elementwise.js';
 export type { Linear } from './math/linear.js';
+export type { NormConfig, NormWeights } from './math/norm.js';
 export type { Rope, Rotation } from './math/rope.js';
 export { type Chosen, type Components, componentsOf, DEFAULT_OPTIONS, type RunOptions } from './model/components.js';
 export type {
+  BranchConfig,
   ClampConfig,
+  DenseConfig,
+  EmbeddingConfig,
   ExpertsConfig,
   FeedForwardConfig,
   GatedConfig,
+  GroupedRouting,
+  HeadConfig,
   LayerConfig,
+  LearnedPositions,
   ModelConfig,
+  PlainConfig,
   RouterConfig,
 } from './model/config.js';
 export { type Conversion, convertHeads } from './model/convert-heads.js';
-export { assemble, type LoadOptions, loadModel, type Model } from './model/load.js';
+export { assemble, type ConfigOptions, type LoadOptions, loadModel, type Model } from './model/load.js';
 export { type ForwardOptions, forward, type Sequence } from './model/transformer.js';
-export type { ExpertsWeights, FeedForwardWeights, GatedWeights, LayerWeights, ModelWeights } from './model/weights.js';
+export type {
+  BranchWeights,
+  DenseWeights,
+  EmbeddingWeights,
+  ExpertsWeights,
+  FeedForwardWeights,
+  GatedWeights,
+  HeadWeights,
+  LayerWeights,
+  ModelWeights,
+  PlainWeights,
+} from './model/weights.js';
 export { calibrate, type KvScales, readScales, writeScales } from './reference/calibrate.js';
 export { type Divergence, divergenceOf } from './reference/divergence.js';
+export { FEATURES, type Feature } from './reference/features/index.js';
 export { type Golden, type GoldenOptions, makeGolden, writeGolden } from './reference/golden.js';
 export { type Architecture, type Inspection, inspect } from './reference/inspect.js';
 export { nameOfRule, type Relation, type RunChoice, relationOf } from './reference/lattice.js';

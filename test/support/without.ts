@@ -4,7 +4,7 @@ import type { Rope } from '../../src/math/rope.js';
 import type { BranchConfig, DenseConfig, ExpertsConfig, LayerConfig, ModelConfig } from '../../src/model/config.js';
 import type { DenseWeights, ExpertsWeights, LayerWeights, ModelWeights } from '../../src/model/weights.js';
 
-export interface Parts {
+interface Parts {
   readonly config: ModelConfig;
   readonly weights: ModelWeights;
 }

@@ -12,7 +12,7 @@ export interface FeedForwardNames {
 }
 
 /** `packed`: gate and up in one matrix, the gate's outputs first. */
-export type DenseNames =
+type DenseNames =
   | { readonly gate?: string; readonly up: string; readonly down: string }
   | { readonly packed: string; readonly down: string };
 

@@ -30,7 +30,7 @@ export interface DecoderNames {
   readonly ignored: (name: string) => boolean;
 }
 
-export interface BranchNames {
+interface BranchNames {
   readonly input?: string;
   readonly output?: string;
   readonly sum?: string;

@@ -25,6 +25,13 @@ describe.each(FAMILY_CHECKPOINTS)('%s', (name) => {
     },
   );
 
+  it('has the same bits in pages as in one block where rows are integers, and others than in floats', async () => {
+    const kvDtype = { dtype: 'int8', keys: 'channel', group: 4, residual: 8 } as const;
+    const whole = await logitsOf(withChoice(model, { kvDtype }), ids, ids.length);
+    expectSameBits(await logitsOf(withChoice(model, { kvDtype, cache: 'paged' }), ids, 7), whole);
+    expect(distance(whole, await logitsOf(model, ids, ids.length))).toBeGreaterThan(1e3);
+  });
+
   it('is near with another kernel, and with the other form of a latent', async () => {
     const plain = textbook({ visibility: 'auto', positions: 'absolute' });
     const expected = await logitsOf(model, ids, ids.length);

@@ -62,7 +62,7 @@ function normaliseHeads(x_THK: Tensor, { norm, scope }: QkNormConfig, weights: N
 
 /** What the three have in common: all but what is stored. */
 export function groupedForm(
-  { scale, queryHeads, softcap, alibi, temperature, qkNorm }: GroupedConfig,
+  { scale, queryHeads, softcap, alibi, temperature, qkNorm, sinks: hasSinks }: GroupedConfig,
   { sinks, output, queryNorm, keyNorm }: GroupedWeights,
 ) {
   const rotatedFirst = qkNorm?.place === 'after-rope' ? qkNorm : null;
@@ -71,7 +71,7 @@ export function groupedForm(
     valueStream: 'values',
     scale,
     queryHeads,
-    sinkLogits_H: sinks,
+    sinkLogits_H: hasSinks ? sinks : null,
     softcap,
     alibi,
     temperature,

@@ -8,33 +8,44 @@ import type { BranchWeights, LayerWeights } from './weights.js';
 /** What a branch does between its norms: x [T, D] -> [T, D]. */
 type Part = (x_TD: Tensor) => Tensor | Promise<Tensor>;
 
-/** x [T, D] -> [T, D] */
+/**
+ * x [T, D] -> [T, D]. One part after the other: y = x + attention(norm x), z = y + feedForward(norm y). In parallel:
+ * z = x + attention(norm x) + feedForward(norm x).
+ */
 export async function block(
   x_TD: Tensor,
   { attentionBranch, feedForwardBranch, parallel }: LayerConfig,
   { attentionNorms, feedForwardNorms }: LayerWeights,
   parts: { readonly attention: Part; readonly feedForward: Part },
 ): Promise<Tensor> {
-  const attended = await branch(x_TD, attentionBranch, attentionNorms, parts.attention);
-  const between_TD = joined(attended, attentionBranch, attentionNorms);
-  const fed = await branch(parallel ? x_TD : between_TD, feedForwardBranch, feedForwardNorms, parts.feedForward);
-  return joined(parallel ? { ...fed, base_TD: between_TD } : fed, feedForwardBranch, feedForwardNorms);
+  const in_TD = inputOf(x_TD, attentionBranch, attentionNorms);
+  const attended_TD = outputOf(await parts.attention(in_TD), attentionBranch, attentionNorms);
+  if (parallel) {
+    const fedIn_TD = parallel === 'one-norm' ? in_TD : inputOf(x_TD, feedForwardBranch, feedForwardNorms);
+    const fed_TD = outputOf(await parts.feedForward(fedIn_TD), feedForwardBranch, feedForwardNorms);
+    return add(add(x_TD, attended_TD), fed_TD);
+  }
+  const between_TD = addResidual(attended_TD, x_TD, in_TD, attentionBranch, attentionNorms);
+  const fedIn_TD = inputOf(between_TD, feedForwardBranch, feedForwardNorms);
+  const fed_TD = outputOf(await parts.feedForward(fedIn_TD), feedForwardBranch, feedForwardNorms);
+  return addResidual(fed_TD, between_TD, fedIn_TD, feedForwardBranch, feedForwardNorms);
 }
 
-/** What a branch made, and what it is to be added to. */
-interface Branched {
-  readonly base_TD: Tensor;
-  readonly made_TD: Tensor;
+function inputOf(x_TD: Tensor, { inputNorm }: BranchConfig, weights: BranchWeights): Tensor {
+  return inputNorm ? normalise(x_TD, inputNorm, weights.input!) : x_TD;
 }
 
-async function branch(x_TD: Tensor, config: BranchConfig, weights: BranchWeights, part: Part): Promise<Branched> {
-  const in_TD = config.inputNorm ? normalise(x_TD, config.inputNorm, weights.input!) : x_TD;
-  const out_TD = await part(in_TD);
-  const normed_TD = config.outputNorm ? normalise(out_TD, config.outputNorm, weights.output!) : out_TD;
-  return { base_TD: config.addsToNormed ? in_TD : x_TD, made_TD: scaled(normed_TD, config.scale) };
+function outputOf(made_TD: Tensor, { outputNorm, scale }: BranchConfig, weights: BranchWeights): Tensor {
+  return scaled(outputNorm ? normalise(made_TD, outputNorm, weights.output!) : made_TD, scale);
 }
 
-function joined({ base_TD, made_TD }: Branched, { sumNorm }: BranchConfig, weights: BranchWeights): Tensor {
-  const sum_TD = add(base_TD, made_TD);
+function addResidual(
+  made_TD: Tensor,
+  x_TD: Tensor,
+  in_TD: Tensor,
+  { addsToNormed, sumNorm }: BranchConfig,
+  weights: BranchWeights,
+): Tensor {
+  const sum_TD = add(addsToNormed ? in_TD : x_TD, made_TD);
   return sumNorm ? normalise(sum_TD, sumNorm, weights.sum!) : sum_TD;
 }

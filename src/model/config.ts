@@ -64,11 +64,10 @@ export interface LayerConfig {
   readonly feedForwardBranch: BranchConfig;
   /**
    * Both branches begin at the layer's input (Wang & Komatsuzaki 2021, GPT-J: x + attention(norm x) + feedForward(norm x)), and not the
-   * second where the first was added.
+   * second where the first was added. They have norms of their own before them (GPT-NeoX), or that of attention is the norm of both (GPT-J); null:
+   * they are not parallel.
    */
-  readonly parallel: boolean;
-  /** Both branches have the same norm before them (GPT-J), and not each one its own (GPT-NeoX). */
-  readonly sharedNorm: boolean;
+  readonly parallel: 'own-norms' | 'one-norm' | null;
 }
 
 /** A branch of the residual stream: sumNorm(x + scale outputNorm(part(inputNorm x))). A norm that is null is not there. */
@@ -79,7 +78,7 @@ export interface BranchConfig {
   readonly outputNorm: NormConfig | null;
   /** After it is added: post-norm (Vaswani et al. 2017). */
   readonly sumNorm: NormConfig | null;
-  /** The normed input is what the part is added to (`apply_residual_connection_post_layernorm` of BLOOM). */
+  /** The normed input is what the part is added to (`apply_residual_connection_post_layernorm` of BLOOM); not where branches are parallel. */
   readonly addsToNormed: boolean;
   /** Factor on what is added (Granite's `residual_multiplier`). */
   readonly scale: number;
@@ -127,9 +126,13 @@ export interface ExpertsConfig {
   /** What the router's weights multiply: the experts' outputs, or their inputs (Llama 4). */
   readonly weighs: 'output' | 'input';
   readonly expert: GatedConfig;
-  readonly shared: GatedConfig | null;
-  /** The shared expert's output is multiplied by the sigmoid of a projection of the token to one number (Qwen2-MoE). */
-  readonly sharedGate: boolean;
+  readonly shared: SharedExpertConfig | null;
+}
+
+export interface SharedExpertConfig {
+  readonly feedForward: GatedConfig;
+  /** Its output is multiplied by the sigmoid of a projection of the token to one number (Qwen2-MoE). */
+  readonly gate: boolean;
 }
 
 export type RouterConfig =

@@ -13,9 +13,9 @@ export function mixture(x_TD: Tensor, weights: ExpertsWeights, config: ExpertsCo
   const choices = route(linear(x_TD, weights.router), weights.correction, config);
   const routed_TD = weighted(x_TD, choices, weights, config);
   if (!weights.shared || !config.shared) return routed_TD;
-  const shared_TD = gated(x_TD, weights.shared, config.shared);
-  if (!weights.sharedGate) return add(routed_TD, shared_TD);
-  return add(routed_TD, scaledRows(shared_TD, flat(sigmoid(linear(x_TD, weights.sharedGate)))));
+  const shared_TD = gated(x_TD, weights.shared.feedForward, config.shared.feedForward);
+  if (!config.shared.gate) return add(routed_TD, shared_TD);
+  return add(routed_TD, scaledRows(shared_TD, flat(sigmoid(linear(x_TD, weights.shared.gate!)))));
 }
 
 /** Sums over experts are made as all sums are: in blocks of 32 by index (src/math/sum.ts). */

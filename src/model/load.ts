@@ -8,6 +8,7 @@ import { type Components, componentsOf, DEFAULT_OPTIONS, type RunOptions } from 
 import type { ModelConfig } from './config.js';
 import type { Family } from './families/family.js';
 import { familyOf } from './families/index.js';
+import { expectFit } from './fit.js';
 import { WeightReader } from './weight-reader.js';
 import type { ModelWeights } from './weights.js';
 
@@ -65,13 +66,14 @@ function pageSizeFor(kvDtype: RunOptions['kvDtype']): number {
   return Math.ceil(pageSize / alignment) * alignment;
 }
 
-/** Puts a model together, so that changed configs and weights make changed components. */
+/** Puts a model together, so that changed configs and weights make changed components. @throws UsageError if they do not fit together */
 export function assemble(
   config: ModelConfig,
   weights: ModelWeights,
   options: RunOptions = { ...DEFAULT_OPTIONS, cacheTokens: config.context },
   files: readonly string[] = [],
 ): Model {
+  expectFit(config, weights);
   return { files, config, weights, options, components: componentsOf(config, weights, options) };
 }
 

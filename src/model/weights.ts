@@ -70,7 +70,11 @@ export interface ExpertsWeights {
   readonly correction: Floats | null;
   /** [E] */
   readonly experts: readonly GatedWeights[];
-  readonly shared: GatedWeights | null;
+  readonly shared: SharedExpertWeights | null;
+}
+
+export interface SharedExpertWeights {
+  readonly feedForward: GatedWeights;
   /** [1, D] */
-  readonly sharedGate: Linear | null;
+  readonly gate: Linear | null;
 }

@@ -43,7 +43,7 @@ describe('published files', () => {
   ])('%s has its experts', (name, count, perToken, width, sharedWidth, router) => {
     const found = experts(published(name));
     expect(found).toMatchObject({ count, perToken, router, expert: { width } });
-    expect(found.shared?.width).toBe(sharedWidth);
+    expect(found.shared?.feedForward.width).toBe(sharedWidth);
   });
 
   it('say what attention is', () => {
@@ -122,7 +122,7 @@ describe('deepseek_v2', () => {
     const { layers } = configure('deepseek-v2', { mlp_bias: true });
     const { expert, shared } = layers[1]!.feedForward as ExpertsConfig;
     const dense = layers[0]!.feedForward as GatedConfig;
-    expect([dense, expert, shared].map((part) => part?.bias)).toEqual([true, false, true]);
+    expect([dense, expert, shared!.feedForward].map((part) => part.bias)).toEqual([true, false, true]);
   });
 });
 

@@ -119,14 +119,14 @@ describe('layers', () => {
     expect(attention({ ...STARCODER, scale_attn_weights: false }).scale).toBe(1);
   });
 
-  it.each<[string, Json, { parallel: boolean; sharedNorm: boolean }]>([
-    ['gpt-j', GPTJ, { parallel: true, sharedNorm: true }],
-    ['pythia', PYTHIA, { parallel: true, sharedNorm: false }],
-    ['redpajama', { ...PYTHIA, use_parallel_residual: false }, { parallel: false, sharedNorm: false }],
-    ['falcon-7b', FALCON_7B, { parallel: true, sharedNorm: true }],
-    ['falcon-40b', FALCON_40B, { parallel: true, sharedNorm: false }],
-    ['falcon-11b', { ...FALCON_40B, num_ln_in_parallel_attn: 1, ff_factor: 4 }, { parallel: true, sharedNorm: true }],
-    ['falcon-rw', { ...FALCON_7B, parallel_attn: false }, { parallel: false, sharedNorm: false }],
+  it.each<[string, Json, { parallel: string | null }]>([
+    ['gpt-j', GPTJ, { parallel: 'one-norm' }],
+    ['pythia', PYTHIA, { parallel: 'own-norms' }],
+    ['redpajama', { ...PYTHIA, use_parallel_residual: false }, { parallel: null }],
+    ['falcon-7b', FALCON_7B, { parallel: 'one-norm' }],
+    ['falcon-40b', FALCON_40B, { parallel: 'own-norms' }],
+    ['falcon-11b', { ...FALCON_40B, num_ln_in_parallel_attn: 1, ff_factor: 4 }, { parallel: 'one-norm' }],
+    ['falcon-rw', { ...FALCON_7B, parallel_attn: false }, { parallel: null }],
   ])('of %s have their parts side by side or not, and one norm or two', (_, raw, expected) => {
     expect(configure(raw).layers[0]).toMatchObject(expected);
   });
@@ -192,7 +192,7 @@ describe('persimmon', () => {
     expect(configure(PERSIMMON).layers[0]).toMatchObject({
       attentionBias: { qkv: true, output: true },
       feedForward: { kind: 'plain', activation: 'relu2', bias: true },
-      parallel: false,
+      parallel: null,
     });
   });
 });

@@ -150,8 +150,8 @@ describe('stablelm', () => {
   it('has each head normed, and parts side by side, only where the file says so', () => {
     const parallel = configure('stablelm-parallel');
     expect(attentionOf(parallel).qkNorm).toMatchObject({ scope: 'each-head', norm: { kind: 'layer', bias: false } });
-    expect(parallel.layers.map((layer) => layer.parallel)).toEqual([true, true]);
-    expect(configure('stablelm', {}, ['use_parallel_residual']).layers[0]!.parallel).toBe(false);
+    expect(parallel.layers.map((layer) => layer.parallel)).toEqual(['one-norm', 'one-norm']);
+    expect(configure('stablelm', {}, ['use_parallel_residual']).layers[0]!.parallel).toBe(null);
     expect(configure('stablelm', { use_qkv_bias: true }).layers[0]!.attentionBias).toEqual({
       qkv: true,
       output: false,

@@ -1,5 +1,5 @@
 /** A model without one of its features, made from outside: of its config and its weights. */
-import type { GroupedConfig, GroupedWeights } from '../../attention/strategy/strategy.js';
+import type { GroupedConfig } from '../../attention/strategy/strategy.js';
 import type { Rope } from '../../src/math/rope.js';
 import type { BranchConfig, DenseConfig, ExpertsConfig, LayerConfig, ModelConfig } from '../../src/model/config.js';
 import type { DenseWeights, ExpertsWeights, LayerWeights, ModelWeights } from '../../src/model/weights.js';
@@ -29,9 +29,6 @@ const embedding =
 
 const grouped = (change: (attention: GroupedConfig) => GroupedConfig): Change =>
   layers((layer) => (layer.attention.kind === 'grouped' ? { ...layer, attention: change(layer.attention) } : layer));
-
-const groupedWeights = (change: (own: GroupedWeights) => GroupedWeights): Change =>
-  weightsOfLayers((own) => (own.attention.kind === 'grouped' ? { ...own, attention: change(own.attention) } : own));
 
 const rope = (change: (rope: Rope, layer: LayerConfig) => Rope): Change =>
   layers((layer) => {
@@ -113,10 +110,7 @@ export const WITHOUT: Readonly<Record<string, Change | string>> = {
     visibility: layer.visibility.kind === 'chunked' ? { kind: 'causal' } : layer.visibility,
   })),
   'windows by layer': layers((layer, _, all) => ({ ...layer, visibility: all[0]!.visibility })),
-  'qk norm': ({ config, weights }) =>
-    groupedWeights((own) => ({ ...own, queryNorm: null, keyNorm: null }))(
-      grouped((attention) => ({ ...attention, qkNorm: null }))({ config, weights }),
-    ),
+  'qk norm': grouped((attention) => ({ ...attention, qkNorm: null })),
   'score factor': layers((layer) => {
     const { attention } = layer;
     const dim = attention.kind === 'latent' ? attention.nopeDim + attention.ropeDim : attention.headDim;
@@ -125,7 +119,7 @@ export const WITHOUT: Readonly<Record<string, Change | string>> = {
   'score softcap': grouped((attention) => ({ ...attention, softcap: null })),
   'qkv clip': grouped((attention) => ({ ...attention, clip: null })),
   temperature: grouped((attention) => ({ ...attention, temperature: null })),
-  'learned sinks': groupedWeights((own) => ({ ...own, sinks: null })),
+  'learned sinks': grouped((attention) => ({ ...attention, sinks: false })),
   'attention biases': weightsOfLayers((own) => {
     if (own.attention.kind === 'latent') {
       const { compress, output } = own.attention;
@@ -152,9 +146,10 @@ export const WITHOUT: Readonly<Record<string, Change | string>> = {
   'clamped gate': dense((config) => (config.kind === 'gated' ? { ...config, clamp: null } : config)),
   experts: experts((config) => ({ ...config, perToken: config.perToken > 1 ? config.perToken - 1 : 2 })),
   'shared expert': experts((config) => ({ ...config, shared: null })),
-  'shared expert gate': weightsOfLayers((own) =>
-    own.feedForward.kind === 'experts' ? { ...own, feedForward: { ...own.feedForward, sharedGate: null } } : own,
-  ),
+  'shared expert gate': experts((config) => ({
+    ...config,
+    shared: config.shared && { ...config.shared, gate: false },
+  })),
   'dense layers among experts': 'the shape of the weights',
   'router bias': weightsOfLayers(({ feedForward, ...own }) => ({
     ...own,
@@ -199,7 +194,18 @@ export const WITHOUT: Readonly<Record<string, Change | string>> = {
   'norm of sums': branches({ sumNorm: null }),
   'residual of the norm': branches({ addsToNormed: false }),
   'residual factor': branches({ scale: 1 }),
-  parallel: layers((layer) => ({ ...layer, parallel: false })),
+  parallel: ({ config, weights }) => ({
+    config: {
+      ...config,
+      layers: config.layers.map((layer) => ({ ...layer, parallel: null, feedForwardBranch: layer.attentionBranch })),
+    },
+    weights: {
+      ...weights,
+      layers: weights.layers.map((own, i) =>
+        config.layers[i]!.parallel === 'one-norm' ? { ...own, feedForwardNorms: own.attentionNorms } : own,
+      ),
+    },
+  }),
   'logit factor': head({ scale: 1 }),
   'logit softcap': head({ softcap: null }),
   'head bias': ({ config, weights }) => ({

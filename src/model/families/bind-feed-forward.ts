@@ -90,10 +90,10 @@ function bindExperts(
   reader: WeightReader,
   names: ExpertsNames,
 ): ExpertsWeights {
-  const { count, expert, shared, routerBias, sharedGate } = config;
+  const { count, expert, shared, routerBias } = config;
   const { each } = names;
   const gated = (of: GatedConfig, own: DenseNames) => bindDense(of, width, layer, reader, own) as GatedWeights;
-  if ((shared && !names.shared) || (sharedGate && !names.sharedGate)) {
+  if ((shared && !names.shared) || (shared?.gate && !names.sharedGate)) {
     throw new Error(`${layer}: the shared expert of the config has no name`);
   }
   return {
@@ -104,8 +104,10 @@ function bindExperts(
       typeof each === 'function'
         ? range(0, count).map((e) => gated(expert, each(e)))
         : unstacked(config, width, layer, reader, each),
-    shared: shared && gated(shared, names.shared!),
-    sharedGate: sharedGate ? reader.linear(`${layer}.${names.sharedGate}`, 1, width, false) : null,
+    shared: shared && {
+      feedForward: gated(shared.feedForward, names.shared!),
+      gate: shared.gate ? reader.linear(`${layer}.${names.sharedGate}`, 1, width, false) : null,
+    },
   };
 }
 

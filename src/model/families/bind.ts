@@ -106,13 +106,7 @@ function bindLayer(layer: LayerConfig, width: number, name: string, reader: Weig
   return {
     attentionNorms: bindBranch(layer.attentionBranch, names.attentionNorms, width, name, reader),
     attention: bindAttention(layer, width, name, reader, names) satisfies AttentionWeights,
-    feedForwardNorms: bindBranch(
-      layer.feedForwardBranch,
-      layer.sharedNorm ? names.attentionNorms : names.feedForwardNorms,
-      width,
-      name,
-      reader,
-    ),
+    feedForwardNorms: bindBranch(layer.feedForwardBranch, names.feedForwardNorms, width, name, reader),
     feedForward: bindFeedForward(layer.feedForward, width, name, reader, names),
   };
 }

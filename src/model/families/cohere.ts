@@ -50,8 +50,7 @@ export const cohere = family({
       attention: grouped(heads, ropeOf(keys, { ...shape, pairs: 'interleaved' }, origin), { qkNorm }),
       attentionBias: bothBiases(keys.attention_bias),
       feedForward: gated(keys.intermediate_size, keys.hidden_act),
-      parallel: true,
-      sharedNorm: true,
+      parallel: 'one-norm',
     });
     const layers = layersOf(keys.num_hidden_layers, () => each);
     return decoder(keys, { layers, finalNorm: norm, head: { scale: keys.logit_scale } }, origin);

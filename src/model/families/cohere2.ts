@@ -48,8 +48,7 @@ export const cohere2 = family({
         attentionBias: bothBiases(keys.attention_bias),
         visibility: windowed(local ? keys.sliding_window : null),
         feedForward: gated(keys.intermediate_size, keys.hidden_act),
-        parallel: true,
-        sharedNorm: true,
+        parallel: 'one-norm',
       });
     });
     return decoder(keys, { layers, finalNorm: norm, head: { scale: keys.logit_scale } }, origin);

@@ -106,9 +106,8 @@ export function layer(norm: NormConfig | null, parts: LayerParts): LayerConfig {
     attentionBias: { qkv: false, output: false },
     visibility: { kind: 'causal' },
     attentionBranch: branch({ inputNorm: norm }),
-    feedForwardBranch: branch({ inputNorm: norm }),
-    parallel: false,
-    sharedNorm: false,
+    feedForwardBranch: branch({ inputNorm: parts.parallel === 'one-norm' ? null : norm }),
+    parallel: null,
     ...parts,
   };
 }

@@ -38,7 +38,7 @@ export function routed(
       );
     }
   }
-  return { kind: 'experts', routerBias: false, weighs: 'output', shared: null, sharedGate: false, ...parts };
+  return { kind: 'experts', routerBias: false, weighs: 'output', shared: null, ...parts };
 }
 
 /** A router of experts that are not grouped, whose weights are the softmax over all. */

@@ -3,6 +3,7 @@ import { alibiSlopes } from '../../../attention/scores.js';
 import type { GroupedConfig } from '../../../attention/strategy/strategy.js';
 import { CheckpointError } from '../../errors.js';
 import { roundToBfloat16 } from '../../tensor/dtype.js';
+import type { LayerConfig } from '../config.js';
 import { prefixed } from './bind.js';
 import { BLOOM_NAMES } from './bloom.js';
 import { activation, anything, codeTakenOver, count, eps, flag, layerCount } from './common.js';
@@ -50,31 +51,31 @@ export const falcon = family({
       attention: attentionOf(keys, origin),
       attentionBias: bothBiases(keys.bias),
       feedForward: plain(keys.ffn_hidden_size ?? 4 * keys.hidden_size, keys.activation, keys.bias),
-      parallel: keys.parallel_attn,
-      sharedNorm: normsOf(keys, origin) === 1 && keys.parallel_attn,
+      parallel: parallelOf(keys, origin),
     });
     return decoder(keys, { layers: layersOf(keys.num_hidden_layers, () => each), finalNorm: norm }, origin);
   },
 
   names: (config, file) => {
     const names = prefixed('transformer.', BLOOM_NAMES)(config, file);
-    const twoNorms = config.layers.some(({ parallel, sharedNorm }) => parallel && !sharedNorm);
+    const twoNorms = config.layers.some(({ parallel }) => parallel === 'own-norms');
     return twoNorms ? { ...names, attentionNorms: { input: 'ln_attn' }, feedForwardNorms: { input: 'ln_mlp' } } : names;
   },
 });
 
-/** How many norms stand before parts that are side by side. @throws CheckpointError for forms that transformers cannot run either */
-function normsOf(
+/** Whether the parts are side by side, and after how many norms. @throws CheckpointError for forms that transformers cannot run either */
+function parallelOf(
   { new_decoder_architecture: second, num_ln_in_parallel_attn: given, parallel_attn: parallel }: Keys,
   { file }: Origin,
-): 1 | 2 {
+): LayerConfig['parallel'] {
   if (second && !parallel) {
     throw new CheckpointError(`${file}: new_decoder_architecture = true contradicts parallel_attn = false.`);
   }
   if (!second && parallel && given === 2) {
     throw new CheckpointError(`${file}: num_ln_in_parallel_attn = 2 needs new_decoder_architecture = true.`);
   }
-  return second ? (given ?? 2) : 1;
+  if (!parallel) return null;
+  return second && given !== 1 ? 'own-norms' : 'one-norm';
 }
 
 function attentionOf(keys: Keys, origin: Origin): GroupedConfig {

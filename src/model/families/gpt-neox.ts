@@ -51,7 +51,7 @@ export const gptNeox = family({
       attention: grouped(heads, ropeOf(keys, shape, origin)),
       attentionBias: bothBiases(keys.attention_bias),
       feedForward: plain(keys.intermediate_size, keys.hidden_act, true),
-      parallel: keys.use_parallel_residual,
+      parallel: keys.use_parallel_residual ? 'own-norms' : null,
     });
     return decoder(keys, { layers: layersOf(keys.num_hidden_layers, () => each), finalNorm: norm }, origin);
   },

@@ -39,8 +39,7 @@ export const gptj = family({
     const each = layer(norm, {
       attention: grouped(heads, rope),
       feedForward: plain(keys.n_inner ?? 4 * keys.hidden_size, keys.activation_function, true),
-      parallel: true,
-      sharedNorm: true,
+      parallel: 'one-norm',
     });
     const layers = layersOf(keys.num_hidden_layers, () => each);
     return decoder(keys, { layers, finalNorm: norm, head: { bias: true } }, origin);

@@ -147,7 +147,7 @@ function expertsOf(keys: Keys, file: string): ExpertsConfig {
       router: { kind: 'top-k-sigmoid' },
       weighs: 'input',
       expert: gated(keys.intermediate_size, keys.hidden_act),
-      shared: gated(keys.intermediate_size, keys.hidden_act),
+      shared: { feedForward: gated(keys.intermediate_size, keys.hidden_act), gate: false },
     },
     file,
     { count: 'num_local_experts', perToken: 'num_experts_per_tok' },

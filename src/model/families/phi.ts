@@ -52,8 +52,7 @@ export const phi = family({
       attention: grouped(heads, ropeOf(keys, shape, origin), { qkNorm }),
       attentionBias: bothBiases(true),
       feedForward: plain(keys.intermediate_size, keys.hidden_act, true),
-      parallel: true,
-      sharedNorm: true,
+      parallel: 'one-norm',
     });
     const layers = layersOf(keys.num_hidden_layers, () => each);
     return decoder(keys, { layers, finalNorm: norm, head: { bias: true } }, origin);

@@ -44,8 +44,7 @@ export const stablelm = family({
       attention: grouped(heads, ropeOf(keys, shape, origin), { qkNorm: keys.qk_layernorm ? ofHeads : null }),
       attentionBias: { qkv: keys.use_qkv_bias, output: false },
       feedForward: gated(keys.intermediate_size, keys.hidden_act),
-      parallel: keys.use_parallel_residual,
-      sharedNorm: keys.use_parallel_residual,
+      parallel: keys.use_parallel_residual ? 'one-norm' : null,
     });
     return decoder(keys, { layers: layersOf(keys.num_hidden_layers, () => each), finalNorm: norm }, origin);
   },

@@ -56,7 +56,7 @@ export const PART_FEATURES: readonly Feature[] = [
     name: 'shared expert gate',
     group: 'feed-forward',
     note: () => 'the shared expert is multiplied by the sigmoid of a projection of its own',
-    has: someExperts(({ sharedGate }) => sharedGate),
+    has: someExperts(({ shared }) => shared?.gate),
   },
   {
     name: 'dense layers among experts',
@@ -154,8 +154,8 @@ export const PART_FEATURES: readonly Feature[] = [
     name: 'parallel',
     group: 'residual stream',
     note: ({ layers }) =>
-      `attention and feed-forward both begin at the layer's input${layers.some(({ sharedNorm }) => sharedNorm) ? ', and share its norm' : ''}`,
-    has: someLayer(({ parallel }) => parallel),
+      `attention and feed-forward both begin at the layer's input${layers.some(({ parallel }) => parallel === 'one-norm') ? ', and share its norm' : ''}`,
+    has: someLayer(({ parallel }) => parallel !== null),
   },
   {
     name: 'logit factor',

@@ -66,7 +66,10 @@ export async function attentionLayer(
   return strategy.output(out_THV);
 }
 
-/** Queries and rows, rotated unless they are rotated by slot later: a norm after rope may as well stand before it, since rotation keeps lengths. */
+/**
+ * Queries and rows, rotated unless they are rotated by slot later. Then a norm after rope stands before it, which is the same for those that are
+ * let through (src/model/components.ts).
+ */
 function projected(
   x_TD: Tensor,
   { strategy, slots }: AttentionLayer,
@@ -74,13 +77,14 @@ function projected(
   parts: readonly SequencePart[],
 ): { q_THK: Tensor; rows: StreamRows } {
   const { q_THK, rows } = strategy.project(x_TD);
-  if (strategy.temperature) warmInPlace(q_THK, strategy.temperature, parts);
   if (rotation && !slots) rotateAllInPlace(q_THK, rows, strategy, rotation);
-  return strategy.afterRope?.(q_THK, rows) ?? { q_THK, rows };
+  const finished = strategy.afterRope?.(q_THK, rows) ?? { q_THK, rows };
+  if (strategy.temperature) scaleQueriesInPlace(finished.q_THK, strategy.temperature, parts);
+  return finished;
 }
 
 /** Multiplies each query by the factor of its position. */
-function warmInPlace(
+function scaleQueriesInPlace(
   q_THK: Tensor,
   { floorScale, attentionScale }: TemperatureConfig,
   parts: readonly SequencePart[],

@@ -36,7 +36,7 @@ function text({ architecture: of, parameters, dtypes, kvBytesPerToken, unusual }
     ...(of.keyValueHeads === null ? [] : [['key/value heads (G)', number(of.keyValueHeads)] as [string, string]]),
     ['head dim (K)', number(of.headDim)],
     ['positions', of.positions],
-    ['feed-forward (F)', `${number(of.feedForwardWidth)}, ${of.feedForward} ${of.activation}`],
+    ['feed-forward (F)', `${of.feedForward}, ${of.activation}`],
     ['norm', `${of.norm}, eps ${of.normEps}, ${of.normPlacement}`],
     ['vocabulary (N)', number(of.vocabulary)],
     ['context', `${number(of.context)} tokens`],

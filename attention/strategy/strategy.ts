@@ -133,7 +133,7 @@ export interface AttentionStrategy {
   readonly alibi: Alibi | null;
   /** null: a query is the same wherever it stands, but for its rotation. */
   readonly temperature: TemperatureConfig | null;
-  /** What is done to queries and rows [T, heads, dim] once they are rotated; null: nothing. */
+  /** What is done to queries and rows [T, heads, dim] once they are rotated, or where rows are rotated by slot, before; null: nothing. */
   readonly afterRope:
     | ((q_THK: Tensor, rows: StreamRows) => { readonly q_THK: Tensor; readonly rows: StreamRows })
     | null;

@@ -143,7 +143,7 @@ export function checkRequest(model: Model, prompt: readonly number[], newTokens:
 /** How a longer text may be had; empty: positions are learned, and there are no more. */
 function wayOn({ embedding, ropeLength }: ModelConfig): string {
   if (embedding.positions) return '';
-  if (ropeLength !== null) return ', or load it with a rope for more (--rope-length, ropeLength)';
+  if (ropeLength !== null) return ', or load it with a rope for more, if it can have one (--rope-length, ropeLength)';
   return ', or let it see a window (visibility sliding, chunked, sinks)';
 }
 

@@ -105,7 +105,7 @@ function layersOf(config: ModelConfig, weights: ModelWeights, options: RunOption
       strategy: chosenFrom(STRATEGIES, 'attention', attention)(layer.attention, weights.layers[index]!.attention),
       visibility: visibilityOf(options.visibility === 'auto' ? layer.visibility : options.visibility),
       kernel,
-      slots: slotsOf(layer.attention.rope),
+      slots: slotsOf(layer.attention),
     };
   });
 }
@@ -130,16 +130,33 @@ function formOf({ kind }: AttentionConfig): StrategyName {
 }
 
 /** Rotations by slot for the layers that are rotated so, one table for all that share a rope. */
-function slotRotations(positions: PositionPolicy, precision: Precision): (rope: Rope | null) => SlotRotations | null {
+function slotRotations(
+  positions: PositionPolicy,
+  precision: Precision,
+): (attention: AttentionConfig) => SlotRotations | null {
   const made = new Map<Rope, SlotRotations>();
-  return (rope) => {
+  return (attention) => {
     if (positions === 'absolute') return null;
+    const { rope } = attention;
     if (!rope) {
       throw new UsageError(
         'Positions in-cache: this model has layers without rope, whose keys carry no position that could be changed; choose absolute.',
       );
     }
+    if (!commutes(attention, rope)) {
+      throw new UsageError(
+        'Positions in-cache: this model norms queries and keys after rope, and its rope changes what the norm sees; choose absolute.',
+      );
+    }
     if (!made.has(rope)) made.set(rope, new SlotRotations(rope, precision));
     return made.get(rope)!;
   };
+}
+
+/** Keys are stored before rope, so a norm that stands after it must see the same there: one over whole heads without weights, of pairs that keep their length. */
+function commutes(attention: AttentionConfig, rope: Rope): boolean {
+  if (attention.kind !== 'grouped' || attention.qkNorm?.place !== 'after-rope') return true;
+  const { norm, scope } = attention.qkNorm;
+  const turnsAlone = norm.kind === 'rms' && !norm.weight && !norm.bias && scope !== 'heads-together';
+  return turnsAlone && rope.magnitude === 1;
 }

@@ -39,16 +39,21 @@ export function convertHeads(
   heads: number | 'mha' | 'mqa',
   ignoreConfigKeys: readonly string[] = [],
 ): Conversion {
-  const { layers } = loadModel(folder, { ignoreConfigKeys }).config; // the checkpoint is checked whole
+  const { layers, family } = loadModel(folder, { ignoreConfigKeys }).config; // the checkpoint is checked whole
   const raw = readJson(join(folder, 'config.json')) as Record<string, unknown>;
   const places = familyOf(raw, join(folder, 'config.json')).keyValueHeads;
   const { attention } = layers[0]!;
   if (!places || attention.kind !== 'grouped') {
-    const why = attention.kind === 'latent' ? 'come from a latent' : 'have no matrices of their own';
-    throw new UsageError(`${folder}: its keys and values ${why}, so there are no key/value heads to convert.`);
+    throw new UsageError(
+      attention.kind === 'latent'
+        ? `${folder}: its keys and values come from a latent, so there are no key/value heads to convert.`
+        : `${folder}: the heads of ${family} cannot be converted: its config does not count key/value heads, or they have no matrices of their own.`,
+    );
   }
   if (attention.qkNorm && attention.qkNorm.scope !== 'head') {
-    throw new UsageError(`${folder}: the norm of its keys has weights for each head, so their number cannot change.`);
+    throw new UsageError(
+      `${folder}: the norm of its keys has weights for each head, or spans them all, so their number cannot change.`,
+    );
   }
   const wanted = heads === 'mha' ? attention.queryHeads : heads === 'mqa' ? 1 : heads;
   const conversion = plan(attention.keyValueHeads, attention.queryHeads, wanted);

@@ -4,7 +4,7 @@ import { linear } from '../math/linear.js';
 import { normalise } from '../math/norm.js';
 import { type Matrix, widenInto } from '../tensor/matrix.js';
 import { floats, type Precision, type Tensor, tensor } from '../tensor/tensor.js';
-import type { EmbeddingConfig } from './config.js';
+import type { EmbeddingConfig, ModelConfig } from './config.js';
 import type { EmbeddingWeights } from './weights.js';
 
 /** @throws RequestError for an id outside the vocabulary. */
@@ -14,12 +14,16 @@ export function expectIds(ids: readonly number[], vocabulary: number): void {
   throw new RequestError(`Token id ${wrong} is outside the vocabulary, which has the ids 0 to ${vocabulary - 1}.`);
 }
 
-/** @throws RequestError for a position that no row was learned for. */
-export function expectPositions(positions: Int32Array, { positions: learned }: EmbeddingConfig): void {
-  if (!learned || positions.every((position) => position < learned.count)) return;
+/** @throws RequestError for an absolute position that no row was learned for, or that the rope was not made for */
+export function expectPositions(positions: Int32Array, { embedding, ropeLength }: ModelConfig): void {
+  const learned = embedding.positions;
+  const beyond = positions.find((position) => position >= (learned?.count ?? ropeLength ?? Number.POSITIVE_INFINITY));
+  if (beyond === undefined) return;
   throw new RequestError(
-    `Position ${positions.find((position) => position >= learned.count)} has no embedding: ` +
-      `this model learned the positions 0 to ${learned.count - 1}, and has no other.`,
+    learned
+      ? `Position ${beyond} has no embedding: this model learned the positions 0 to ${learned.count - 1}, and has no other.`
+      : `Position ${beyond} is beyond the ${ropeLength} tokens that this model's rope was made for; ` +
+          'load it with a rope for more (--rope-length, ropeLength).',
   );
 }
 

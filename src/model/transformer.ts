@@ -35,7 +35,7 @@ export interface ForwardOptions {
 /**
  * Runs new tokens of one or more sequences through the model and commits them to their caches.
  * @returns logits [sequences, N], or [all new tokens, N] in the order of the sequences
- * @throws RequestError for an id outside the vocabulary, or a position that has no embedding. Whatever is thrown, no cache has changed.
+ * @throws RequestError for an id outside the vocabulary, or a position that the model has none for. Whatever is thrown, no cache has changed.
  */
 export async function forward(
   model: Model,
@@ -45,7 +45,9 @@ export async function forward(
   const parts = partsOf(sequences);
   const ids = sequences.flatMap((sequence) => sequence.ids);
   expectIds(ids, model.config.vocabulary);
-  for (const { positions } of parts) expectPositions(positions, model.config.embedding);
+  if (model.options.positions === 'absolute') {
+    for (const { positions } of parts) expectPositions(positions, model.config);
+  }
   const begun: KvCache[] = []; // by this pass, and so this pass's to end
   expectRoomTogether(parts.map(({ cache, from, to }) => ({ cache, tokens: to - from })));
   try {

@@ -42,7 +42,7 @@ export interface Architecture {
   /** Values of a head that are rotated; null: no rope. */
   readonly ropeDim: number | null;
   readonly feedForward: string;
-  /** Of one expert where there are some. */
+  /** Of the first layer; of one of its experts where it has some. */
   readonly feedForwardWidth: number;
   readonly activation: string;
   readonly norm: string;
@@ -51,6 +51,8 @@ export interface Architecture {
   readonly vocabulary: number;
   readonly context: number;
   readonly tiedHead: boolean;
+  /** What the model has, by the names of `FEATURES`. */
+  readonly features: readonly string[];
 }
 
 /** Loads a checkpoint whole, so that it is checked whole. @throws CheckpointError */
@@ -113,6 +115,7 @@ function architectureOf({ config, components }: Model): Architecture {
     vocabulary: config.vocabulary,
     context: config.context,
     tiedHead: config.head.tied,
+    features: FEATURES.filter(({ has }) => has(config)).map(({ name }) => name),
   };
 }
 
@@ -133,8 +136,9 @@ function attentionKind(attention: AttentionConfig): string {
 }
 
 function feedForwardKind(config: FeedForwardConfig): string {
-  if (config.kind !== 'experts') return config.kind;
-  return `${config.perToken} of ${config.count} experts${config.shared ? ' and a shared one' : ''}`;
+  if (config.kind !== 'experts') return `${config.kind} of ${config.width}`;
+  const { perToken, count, expert, shared } = config;
+  return `${perToken} of ${count} experts of ${expert.width}${shared ? ` and a shared one of ${shared.feedForward.width}` : ''}`;
 }
 
 function positionsOf({ attention }: LayerConfig, { embedding }: ModelConfig): string {
@@ -181,7 +185,7 @@ function unusual({ config }: Model, tokenizer: TextTokenizer | null, dtypes: rea
     ],
   ];
   return [
-    ...FEATURES.flatMap(({ note, has }) => (note && has(config) ? [note(config)] : [])),
+    ...FEATURES.flatMap(({ name, note, has }) => (note && has(config) ? [`${name}: ${note(config)}`] : [])),
     ...files.filter(([applies]) => applies).map(([, note]) => note),
   ];
 }

@@ -182,9 +182,10 @@ describe('touchstone inspect', () => {
   it('describes latent attention, experts, sinks and windows', () => {
     const deepseek = output(['inspect', DEEPSEEK]);
     expect(deepseek).toContain('multi-head latent, of rank 32, causal');
-    expect(deepseek).toContain('gated (1 layers), 3 of 8 experts and a shared one (2 layers)');
+    expect(deepseek).toContain('gated of 96 (1 layers), 3 of 8 experts of 32 and a shared one of 64 (2 layers), silu');
     expect(deepseek).toContain('480 bytes a token in float32'); // 3 layers x (32 + 8) x 4
-    expect(deepseek).toContain('rope rotates neighbouring values');
+    expect(deepseek).toContain('- rope interleaved: rope rotates neighbouring values');
+    expect(deepseek).toContain('experts: experts are weighed by the sigmoid of each, divided by their sum');
     const oss = output(['inspect', fixture('tiny-gpt-oss-bf16')]);
     expect(oss).toContain('sliding 16 (2 layers), causal (2 layers)');
     expect(oss).toContain('clamped silu');

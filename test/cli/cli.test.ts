@@ -296,7 +296,7 @@ describe('touchstone inspect', () => {
     const { architecture, unusual } = JSON.parse(output(['inspect', fixture('tiny-llama-yarn-bias-f32'), '--json']));
     expect(architecture).toMatchObject({ family: 'llama', attention: 'multi-query', headDim: 40, tiedHead: true });
     expect(unusual.join('\n')).toMatch(
-      /^the rope frequencies are scaled.*\nrope scales.*\n.*biases \(all of them\)\n.*biases\n.*160, which is not the model width 64\nthere is no tokenizer/,
+      /^rope scaled: the rope frequencies are scaled.*\nrope magnitude: rope scales.*\n.*biases \(all of them\)\n.*biases\n.*160, which is not the model width 64\nthere is no tokenizer/,
     );
   });
 

@@ -5,7 +5,7 @@ import { relationOf } from '../../src/reference/lattice.js';
 import type { Precision } from '../../src/tensor/tensor.js';
 import { expectSameBits } from '../support/bits.js';
 import { FAMILY_CHECKPOINTS, fixture, goldenOptions } from '../support/fixtures.js';
-import { distance, exactOnes, logitsOf, textbook, withChoice } from './cases.js';
+import { distance, exactOnes, logitsOf, refusalOf, textbook, withChoice } from './cases.js';
 
 describe.each(FAMILY_CHECKPOINTS)('%s', (name) => {
   const load = (precision: Precision) => loadModel(fixture(name), { ...goldenOptions(name), precision });
@@ -30,6 +30,17 @@ describe.each(FAMILY_CHECKPOINTS)('%s', (name) => {
     const whole = await logitsOf(withChoice(model, { kvDtype }), ids, ids.length);
     expectSameBits(await logitsOf(withChoice(model, { kvDtype, cache: 'paged' }), ids, 7), whole);
     expect(distance(whole, await logitsOf(model, ids, ids.length))).toBeGreaterThan(1e3);
+  });
+
+  it('counts positions in the cache to the same end where nothing is forgotten, or is refused', async () => {
+    const wide = load('float64');
+    const choice = { ...textbook({ visibility: { kind: 'causal' }, positions: 'in-cache' }) };
+    const everywhere = wide.config.layers.every(({ attention }) => attention.rope);
+    expect(refusalOf(wide, choice) === null).toBe(everywhere);
+    if (!everywhere) return;
+    const [found, expected] = [withChoice(wide, choice), withChoice(wide, { ...choice, positions: 'absolute' })];
+    const apart = distance(await logitsOf(found, ids, 7), await logitsOf(expected, ids, ids.length));
+    expect(apart * 2 ** -24).toBeLessThan(1e-11);
   });
 
   it('is near with another kernel, and with the other form of a latent', async () => {

@@ -47,7 +47,7 @@ describe.each([
 
 it.each([
   ['families/gpt2-scaled', 'context of 96; ask for at most 93 new tokens.'],
-  ['families/llama-longrope-short', 'or load it with a rope for more (--rope-length, ropeLength).'],
+  ['families/llama-longrope-short', 'or load it with a rope for more, if it can have one (--rope-length, ropeLength).'],
 ])('where positions are counted, a window makes no text longer than they are: %s', (name, message) => {
   const model = loadModel(fixture(name), { visibility: { kind: 'sliding', window: 8 } });
   const ask = () => generate(model, [1, 2, 3], model.components.newCache(), { maxNewTokens: 100 });

@@ -46,7 +46,7 @@ describe.each(CASES)('$name', ({ name, trained, other, pair }) => {
     expect(() => checkRequest(longer, prompt, 6)).not.toThrow();
     expect(() => checkRequest(model, prompt, 3)).toThrow(
       `The prompt's ${trained - 2} tokens and 3 new ones exceed the model's context of ${trained}; ask for at most 2 new tokens, ` +
-        'or load it with a rope for more (--rope-length, ropeLength).',
+        'or load it with a rope for more, if it can have one (--rope-length, ropeLength).',
     );
   });
 
@@ -67,6 +67,7 @@ describe.each(CASES)('$name', ({ name, trained, other, pair }) => {
 });
 
 it.each<[string, number, string]>([
+  ['gpt2-scaled', 64, '--rope-length: the model of '],
   ['llama-longrope-short', 257, '--rope-length: expected at most max_position_embeddings = 256 of'],
   ['llama-longrope-short', 0, '--rope-length (ropeLength): expected a whole number of at least 1, got 0'],
   ['llama-yarn-mscale', 64, 'is yarn, which does not depend on a length'],

@@ -2,7 +2,7 @@
 import { z } from 'zod';
 import type { GroupedConfig } from '../../../attention/strategy/strategy.js';
 import type { VisibilityConfig } from '../../../attention/visibility/index.js';
-import { CheckpointError } from '../../errors.js';
+import { CheckpointError, UsageError } from '../../errors.js';
 import type { Activation } from '../../math/elementwise.js';
 import type { NormConfig } from '../../math/norm.js';
 import type { Rope } from '../../math/rope.js';
@@ -140,6 +140,9 @@ export function decoder(
   { layers, finalNorm, embedding, head }: ModelParts,
   origin: Origin,
 ): Omit<ModelConfig, 'family'> {
+  if (origin.ropeLength !== null && layers.every(({ attention }) => attention.rope === null)) {
+    throw new UsageError(`--rope-length: the model of ${origin.file} has no rope.`);
+  }
   return {
     vocabulary: keys.vocab_size,
     width: keys.hidden_size,

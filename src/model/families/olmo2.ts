@@ -1,7 +1,18 @@
 import type { NormConfig } from '../../math/norm.js';
 import { type DecoderNames, LLAMA_NAMES } from './bind.js';
 import { eps } from './common.js';
-import { bothBiases, branch, decoder, gated, grouped, headsOf, layer, layersOf, rms } from './decoder.js';
+import {
+  bothBiases,
+  branch,
+  decoder,
+  gated,
+  grouped,
+  headsOf,
+  layer,
+  layersOf,
+  rms,
+  separateHeads,
+} from './decoder.js';
 import { family } from './family.js';
 import { olmoKeys } from './olmo.js';
 import { ropeOf } from './rope-config.js';
@@ -41,4 +52,5 @@ export const olmo2 = family({
   },
 
   names: OLMO2_NAMES,
+  keyValueHeads: separateHeads,
 });

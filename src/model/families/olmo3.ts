@@ -11,6 +11,7 @@ import {
   layersOf,
   layerTypesOf,
   rms,
+  separateHeads,
 } from './decoder.js';
 import { family } from './family.js';
 import { normedAfter, OLMO2_NAMES, olmo2Keys } from './olmo2.js';
@@ -59,4 +60,5 @@ export const olmo3 = family({
   },
 
   names: OLMO2_NAMES,
+  keyValueHeads: separateHeads,
 });

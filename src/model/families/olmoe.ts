@@ -1,6 +1,17 @@
 import { LLAMA_NAMES } from './bind.js';
 import { count, eps, factor, flag } from './common.js';
-import { bothBiases, decoder, decoderKeys, gated, grouped, headsOf, layer, layersOf, rms } from './decoder.js';
+import {
+  bothBiases,
+  decoder,
+  decoderKeys,
+  gated,
+  grouped,
+  headsOf,
+  layer,
+  layersOf,
+  rms,
+  separateHeads,
+} from './decoder.js';
 import { expertCount, NUMBERED_EXPERTS, routed, softmaxTopK } from './experts.js';
 import { family } from './family.js';
 import { ropeOf } from './rope-config.js';
@@ -45,4 +56,5 @@ export const olmoe = family({
   },
 
   names: { ...LLAMA_NAMES, feedForward: { ...LLAMA_NAMES.feedForward, experts: NUMBERED_EXPERTS } },
+  keyValueHeads: separateHeads,
 });

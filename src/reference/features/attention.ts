@@ -2,7 +2,7 @@
 import type { GroupedConfig } from '../../../attention/strategy/strategy.js';
 import type { Rope } from '../../math/rope.js';
 import type { LayerConfig, ModelConfig } from '../../model/config.js';
-import { type Feature, said, someGrouped, someLayer } from './feature.js';
+import { type Feature, said, short, someGrouped, someLayer } from './feature.js';
 
 const someRope = (has: (rope: Rope, layer: LayerConfig) => unknown) =>
   someLayer((layer) => layer.attention.rope !== null && Boolean(has(layer.attention.rope, layer)));
@@ -59,7 +59,7 @@ export const ATTENTION_FEATURES: readonly Feature[] = [
   {
     name: 'rope magnitude',
     group: 'positions',
-    note: (config) => `rope scales cos and sin by ${firstRope(config).magnitude}`,
+    note: (config) => `rope scales cos and sin by ${short(firstRope(config).magnitude)}`,
     has: someRope(({ magnitude }) => magnitude !== 1),
   },
   {
@@ -73,7 +73,8 @@ export const ATTENTION_FEATURES: readonly Feature[] = [
     name: 'ropes by layer',
     group: 'positions',
     note: () => 'layers differ in their rope',
-    has: ({ layers }) => new Set(layers.map(({ attention }) => attention.rope).filter(Boolean)).size > 1,
+    has: ({ layers }) =>
+      new Set(layers.flatMap(({ attention: { rope } }) => (rope ? [JSON.stringify(rope)] : []))).size > 1,
   },
   {
     name: 'ALiBi',
@@ -96,8 +97,7 @@ export const ATTENTION_FEATURES: readonly Feature[] = [
   {
     name: 'window',
     group: 'what is seen',
-    note: ({ layers, ...config }) =>
-      `a window counts the current token (${said(visibilityText, { ...config, layers: layers.filter(isSliding) })})`,
+    note: ({ layers }) => `a window counts the current token (${said(visibilityText, layers.filter(isSliding))})`,
     has: someLayer(isSliding),
   },
   {
@@ -130,7 +130,7 @@ export const ATTENTION_FEATURES: readonly Feature[] = [
     name: 'score factor',
     group: 'scores',
     note: (config) =>
-      `scores are multiplied by ${said(({ attention }) => `${attention.scale}`, config)}, not by 1 / sqrt(head dim)`,
+      `scores are multiplied by ${said(({ attention }) => short(attention.scale), config.layers)}, not by 1 / sqrt(head dim)`,
     has: someLayer(({ attention }) => {
       const dim = attention.kind === 'latent' ? attention.nopeDim + attention.ropeDim : attention.headDim;
       return Math.abs(attention.scale * Math.sqrt(dim) - 1) > 1e-9;
@@ -163,7 +163,7 @@ export const ATTENTION_FEATURES: readonly Feature[] = [
   {
     name: 'attention biases',
     group: 'biases',
-    note: (config) => `the attention projections have biases (${said(biasText, config)})`,
+    note: (config) => `the attention projections have biases (${said(biasText, config.layers)})`,
     has: someLayer(({ attentionBias }) => attentionBias.qkv || attentionBias.output),
   },
 ];

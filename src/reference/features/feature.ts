@@ -34,6 +34,13 @@ export const someLayer =
 export const someGrouped = (has: (attention: GroupedConfig) => unknown) =>
   someLayer(({ attention }) => attention.kind === 'grouped' && Boolean(has(attention)));
 
-/** What layers say, each thing once. */
-export const said = (of: (layer: LayerConfig) => string, { layers }: ModelConfig) =>
-  [...new Set(layers.map(of))].join(', ');
+/** A number in six digits at most. */
+export const short = (value: number) => `${Number(value.toPrecision(6))}`;
+
+/** What layers say, each thing once; of many things the first three. */
+export const said = (of: (layer: LayerConfig) => string, layers: readonly LayerConfig[]) =>
+  shortened([...new Set(layers.map(of))]);
+
+function shortened(things: readonly string[]): string {
+  return things.length > 3 ? `${things.slice(0, 3).join(', ')}, ...` : things.join(', ');
+}

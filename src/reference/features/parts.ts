@@ -1,7 +1,14 @@
 /** Features of all but attention. */
 import type { NormConfig } from '../../math/norm.js';
-import type { BranchConfig, DenseConfig, ExpertsConfig, FeedForwardConfig, ModelConfig } from '../../model/config.js';
-import { type Feature, someLayer } from './feature.js';
+import type {
+  BranchConfig,
+  DenseConfig,
+  ExpertsConfig,
+  FeedForwardConfig,
+  LayerConfig,
+  ModelConfig,
+} from '../../model/config.js';
+import { type Feature, said, short, someLayer } from './feature.js';
 
 const someBranch = (has: (branch: BranchConfig) => unknown) =>
   someLayer(({ attentionBranch, feedForwardBranch }) => Boolean(has(attentionBranch) || has(feedForwardBranch)));
@@ -21,7 +28,7 @@ export const PART_FEATURES: readonly Feature[] = [
   {
     name: 'embedding factor',
     group: 'embedding and output',
-    note: ({ embedding }) => `embedded tokens are multiplied by ${embedding.scale}`,
+    note: ({ embedding }) => `embedded tokens are multiplied by ${short(embedding.scale)}`,
     has: ({ embedding }) => embedding.scale !== 1,
   },
   {
@@ -50,7 +57,12 @@ export const PART_FEATURES: readonly Feature[] = [
     note: () => 'gate and up are clamped, and up is raised by one',
     has: someDense((dense) => dense.kind === 'gated' && dense.clamp),
   },
-  { name: 'experts', group: 'feed-forward', note: null, has: someExperts(() => true) },
+  {
+    name: 'experts',
+    group: 'feed-forward',
+    note: (config) => `experts are weighed by ${said(weighingText, config.layers.filter(hasExperts))}`,
+    has: someExperts(() => true),
+  },
   { name: 'shared expert', group: 'feed-forward', note: null, has: someExperts(({ shared }) => shared) },
   {
     name: 'shared expert gate',
@@ -117,7 +129,7 @@ export const PART_FEATURES: readonly Feature[] = [
   {
     name: 'norm weights less 1',
     group: 'norms',
-    note: () => 'norms store their weights less 1',
+    note: () => 'norms multiply by 1 + the stored weight',
     has: (config) => normsOf(config).some(({ weightOffset }) => weightOffset === 1),
   },
   {
@@ -147,7 +159,8 @@ export const PART_FEATURES: readonly Feature[] = [
   {
     name: 'residual factor',
     group: 'residual stream',
-    note: ({ layers }) => `what a part makes is multiplied by ${layers[0]!.attentionBranch.scale} before it is added`,
+    note: ({ layers }) =>
+      `what a part makes is multiplied by ${short(layers[0]!.attentionBranch.scale)} before it is added`,
     has: someBranch(({ scale }) => scale !== 1),
   },
   {
@@ -160,7 +173,7 @@ export const PART_FEATURES: readonly Feature[] = [
   {
     name: 'logit factor',
     group: 'embedding and output',
-    note: ({ head }) => `logits are multiplied by ${head.scale}`,
+    note: ({ head }) => `logits are multiplied by ${short(head.scale)}`,
     has: ({ head }) => head.scale !== 1,
   },
   {
@@ -195,4 +208,22 @@ function normsOf({ layers, finalNorm }: ModelConfig): NormConfig[] {
     ]),
   );
   return [...all, finalNorm].filter((norm) => norm !== null);
+}
+
+function hasExperts({ feedForward }: LayerConfig): boolean {
+  return feedForward.kind === 'experts';
+}
+
+function weighingText({ feedForward }: LayerConfig): string {
+  const { router } = feedForward as ExpertsConfig;
+  switch (router.kind) {
+    case 'top-k-softmax':
+      return 'the softmax of those chosen';
+    case 'top-k-sigmoid':
+      return 'the sigmoid of each';
+    case 'softmax-top-k':
+      return `the softmax over all${router.normalise ? ', divided by the sum of those chosen' : ''}`;
+    case 'grouped-sigmoid':
+      return `the sigmoid of each${router.normalise ? ', divided by their sum' : ''}`;
+  }
 }

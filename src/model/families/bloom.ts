@@ -2,7 +2,7 @@ import { z } from 'zod';
 import { alibiSlopes } from '../../../attention/scores.js';
 import { type DecoderNames, prefixed } from './bind.js';
 import { anything, count, eps, flag, layerCount } from './common.js';
-import { bothBiases, branch, decoder, grouped, headsOf, layer, layerNorm, layersOf, plain } from './decoder.js';
+import { bothBiases, branch, grouped, headsOf, layer, layerNorm, plain, uniform } from './decoder.js';
 import { family } from './family.js';
 import { GPT_NAMES } from './gpt.js';
 
@@ -62,8 +62,7 @@ export const bloom = family({
       feedForward: plain(4 * keys.hidden_size, 'bloom_gelu', true),
       feedForwardBranch: normed,
     });
-    const layers = layersOf(keys.num_hidden_layers, () => each);
-    return decoder(keys, { layers, finalNorm: norm, embedding: { norm } }, origin);
+    return uniform(keys, each, norm, origin, { embedding: { norm } });
   },
 
   names: prefixed('transformer.', BLOOM_NAMES),

@@ -1,18 +1,7 @@
 import { z } from 'zod';
 import { LLAMA_NAMES } from './bind.js';
 import { anything, count, eps, factor, flag } from './common.js';
-import {
-  bareKeys,
-  bothBiases,
-  decoder,
-  gated,
-  grouped,
-  headsOf,
-  layer,
-  layerNorm,
-  layersOf,
-  separateHeads,
-} from './decoder.js';
+import { bareKeys, bothBiases, gated, grouped, headsOf, layer, layerNorm, separateHeads, uniform } from './decoder.js';
 import { family } from './family.js';
 import { ropeOf } from './rope-config.js';
 
@@ -52,8 +41,7 @@ export const cohere = family({
       feedForward: gated(keys.intermediate_size, keys.hidden_act),
       parallel: 'one-norm',
     });
-    const layers = layersOf(keys.num_hidden_layers, () => each);
-    return decoder(keys, { layers, finalNorm: norm, head: { scale: keys.logit_scale } }, origin);
+    return uniform(keys, each, norm, origin, { head: { scale: keys.logit_scale } });
   },
 
   names: LLAMA_NAMES,

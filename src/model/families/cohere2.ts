@@ -2,22 +2,10 @@ import { z } from 'zod';
 import { LLAMA_NAMES } from './bind.js';
 import { cohereKeys } from './cohere.js';
 import { anything, count } from './common.js';
-import {
-  attentionTypes,
-  bothBiases,
-  decoder,
-  gated,
-  grouped,
-  headsOf,
-  layer,
-  layerNorm,
-  layersOf,
-  layerTypesOf,
-  separateHeads,
-  windowed,
-} from './decoder.js';
+import { bothBiases, decoder, gated, grouped, headsOf, layer, layerNorm, layersOf, separateHeads } from './decoder.js';
 import { family } from './family.js';
 import { ropeOf } from './rope-config.js';
+import { attentionTypes, layerTypesOf, windowed } from './windows.js';
 
 /** Command R7B and Command A (Cohere 2025, "Command A", section 2.1): Cohere with windows and rope in three layers of four, and neither in the fourth. */
 export const cohere2 = family({

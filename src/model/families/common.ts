@@ -136,3 +136,10 @@ export const inertKeys = {
   pruned_heads: z.strictObject({}).optional(),
   tie_encoder_decoder: off,
 };
+
+/** Where a config was read, and what was asked of it. */
+export interface Origin {
+  readonly file: string;
+  /** The sequence length that a rope which depends on it is made for; null: the length that the model was trained on. */
+  readonly ropeLength: number | null;
+}

@@ -1,7 +1,5 @@
 /** Parts that families put their configs together of. */
-import { z } from 'zod';
 import type { GroupedConfig } from '../../../attention/strategy/strategy.js';
-import type { VisibilityConfig } from '../../../attention/visibility/index.js';
 import { CheckpointError, UsageError } from '../../errors.js';
 import type { Activation } from '../../math/elementwise.js';
 import type { NormConfig } from '../../math/norm.js';
@@ -15,8 +13,8 @@ import type {
   ModelConfig,
   PlainConfig,
 } from '../config.js';
-import { activation, count, eps, flag, layerCount } from './common.js';
-import { contextOf, type Origin, type RopeKeys, ropeKeys } from './rope-config.js';
+import { activation, count, eps, flag, layerCount, type Origin } from './common.js';
+import { contextOf, type RopeKeys, ropeKeys } from './rope-config.js';
 
 /** Keys of Llama's config but for its norm, which most families have; what has another default in a family, the family says again. */
 export const bareKeys = {
@@ -114,12 +112,7 @@ export function layer(norm: NormConfig | null, parts: LayerParts): LayerConfig {
 
 export const bothBiases = (bias: boolean) => ({ qkv: bias, output: bias });
 
-/** null: no window. */
-export function windowed(window: number | null | undefined): VisibilityConfig {
-  return window == null ? { kind: 'causal' } : { kind: 'sliding', window };
-}
-
-/** The keys that say how wide and deep a model is. */
+/** The keys that `decoder` reads. */
 interface ModelKeys extends RopeKeys {
   readonly vocab_size: number;
   readonly hidden_size: number;
@@ -159,18 +152,13 @@ export function layersOf(count: number, make: (index: number) => LayerConfig): L
   return Array.from({ length: count }, (_, i) => make(i));
 }
 
-/** `layer_types`, or what a family says where a file does not. @throws CheckpointError unless there is one for each layer */
-export function layerTypesOf<Type extends string>(
-  {
-    layer_types: given,
-    num_hidden_layers: layers,
-  }: { layer_types?: readonly Type[] | null | undefined; num_hidden_layers: number },
-  { file }: Origin,
-  otherwise: (index: number) => Type,
-): readonly Type[] {
-  if (!given) return Array.from({ length: layers }, (_, i) => otherwise(i));
-  if (given.length === layers) return given;
-  throw new CheckpointError(`${file}: layer_types has ${given.length} entries, and num_hidden_layers = ${layers}.`);
+/** A model whose layers are all the same. */
+export function uniform(
+  keys: ModelKeys & { readonly num_hidden_layers: number },
+  each: LayerConfig,
+  finalNorm: NormConfig,
+  origin: Origin,
+  more: Pick<ModelParts, 'embedding' | 'head'> = {},
+): Omit<ModelConfig, 'family'> {
+  return decoder(keys, { layers: layersOf(keys.num_hidden_layers, () => each), finalNorm, ...more }, origin);
 }
-
-export const attentionTypes = z.array(z.enum(['sliding_attention', 'full_attention'])).nullish();

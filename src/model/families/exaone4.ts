@@ -1,23 +1,11 @@
 import { z } from 'zod';
 import { CheckpointError } from '../../errors.js';
-import { count, eps } from './common.js';
-import {
-  attentionTypes,
-  decoder,
-  decoderKeys,
-  gated,
-  grouped,
-  headsOf,
-  layer,
-  layersOf,
-  layerTypesOf,
-  rms,
-  separateHeads,
-} from './decoder.js';
+import { count, eps, type Origin } from './common.js';
+import { decoder, decoderKeys, gated, grouped, headsOf, layer, layersOf, rms, separateHeads } from './decoder.js';
 import { family } from './family.js';
 import { normedAfter, OLMO2_NAMES } from './olmo2.js';
-import { type Origin, ropeOf } from './rope-config.js';
-import { type AttentionType, visibilitiesOf } from './windows.js';
+import { ropeOfHeads } from './rope-config.js';
+import { type AttentionType, attentionTypes, layerTypesOf, visibilitiesOf } from './windows.js';
 
 /**
  * EXAONE 4 (LG AI Research 2025): norms after each part, each head's queries and keys normed, windows in three of four layers, and rope in those
@@ -42,7 +30,7 @@ export const exaone4 = family({
   configure(keys, origin) {
     const norm = rms(keys.rms_norm_eps);
     const heads = headsOf(keys, origin);
-    const rope = ropeOf(keys, { dim: heads.headDim, context: keys.max_position_embeddings }, origin);
+    const rope = ropeOfHeads(keys, heads, origin);
     const types = layerTypesOf(keys, origin, (i) => patternAt(keys, i, origin));
     const visibilities = visibilitiesOf(types, keys.sliding_window, origin);
     const layers = layersOf(keys.num_hidden_layers, (i) =>

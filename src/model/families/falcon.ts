@@ -6,10 +6,10 @@ import { roundToBfloat16 } from '../../tensor/dtype.js';
 import type { LayerConfig } from '../config.js';
 import { prefixed } from './bind.js';
 import { BLOOM_NAMES } from './bloom.js';
-import { activation, anything, codeTakenOver, count, eps, flag, layerCount } from './common.js';
-import { bothBiases, decoder, grouped, headsOf, layer, layerNorm, layersOf, plain } from './decoder.js';
+import { activation, anything, codeTakenOver, count, eps, flag, layerCount, type Origin } from './common.js';
+import { bothBiases, grouped, headsOf, layer, layerNorm, plain, uniform } from './decoder.js';
 import { family } from './family.js';
-import { type Origin, ropeKeys, ropeOf } from './rope-config.js';
+import { ropeKeys, ropeOfHeads } from './rope-config.js';
 
 const keys = {
   ...ropeKeys,
@@ -53,7 +53,7 @@ export const falcon = family({
       feedForward: plain(keys.ffn_hidden_size ?? 4 * keys.hidden_size, keys.activation, keys.bias),
       parallel: parallelOf(keys, origin),
     });
-    return decoder(keys, { layers: layersOf(keys.num_hidden_layers, () => each), finalNorm: norm }, origin);
+    return uniform(keys, each, norm, origin);
   },
 
   names: (config, file) => {
@@ -83,7 +83,7 @@ function attentionOf(keys: Keys, origin: Origin): GroupedConfig {
   const few = keys.new_decoder_architecture ? (keys.num_kv_heads ?? all) : keys.multi_query ? 1 : all;
   const heads = headsOf({ ...keys, num_key_value_heads: few }, origin);
   if (!keys.alibi) {
-    return grouped(heads, ropeOf(keys, { dim: heads.headDim, context: keys.max_position_embeddings }, origin));
+    return grouped(heads, ropeOfHeads(keys, heads, origin));
   }
   const slopes = alibiSlopes(heads.queryHeads).map(roundToBfloat16);
   // ALiBi is added before scores are scaled.

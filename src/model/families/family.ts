@@ -4,8 +4,7 @@ import { deepFreeze, type ModelConfig } from '../config.js';
 import type { WeightReader } from '../weight-reader.js';
 import type { ModelWeights } from '../weights.js';
 import { bindDecoder, type DecoderNames, type NamesFor } from './bind.js';
-import { inertKeys } from './common.js';
-import type { Origin } from './rope-config.js';
+import { inertKeys, type Origin } from './common.js';
 import { type Spelling, spelledAs } from './spelling.js';
 
 /** What touchstone knows of one `model_type`: how to read its config, and what its tensors are called. */

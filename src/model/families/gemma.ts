@@ -2,20 +2,9 @@ import { z } from 'zod';
 import type { Activation } from '../../math/elementwise.js';
 import { LLAMA_NAMES } from './bind.js';
 import { activation, count, flag } from './common.js';
-import {
-  bothBiases,
-  decoder,
-  decoderKeys,
-  gated,
-  grouped,
-  headsOf,
-  layer,
-  layersOf,
-  rms,
-  separateHeads,
-} from './decoder.js';
+import { bothBiases, decoderKeys, gated, grouped, headsOf, layer, rms, separateHeads, uniform } from './decoder.js';
 import { family } from './family.js';
-import { ropeOf } from './rope-config.js';
+import { ropeOfHeads } from './rope-config.js';
 
 /** Keys of all Gemmas, without the activation, which each generation calls by another name. */
 export const gemmaKeys = {
@@ -48,14 +37,13 @@ export const gemma = family({
   configure(keys, origin) {
     const norm = gemmaNorm(keys);
     const heads = headsOf(keys, origin);
-    const rope = ropeOf(keys, { dim: heads.headDim, context: keys.max_position_embeddings }, origin);
+    const rope = ropeOfHeads(keys, heads, origin);
     const each = layer(norm, {
       attention: grouped(heads, rope),
       attentionBias: bothBiases(keys.attention_bias),
       feedForward: gated(keys.intermediate_size, trained(keys.hidden_act)),
     });
-    const layers = layersOf(keys.num_hidden_layers, () => each);
-    return decoder(keys, { layers, finalNorm: norm, embedding: gemmaEmbedding(keys) }, origin);
+    return uniform(keys, each, norm, origin, { embedding: gemmaEmbedding(keys) });
   },
 
   names: LLAMA_NAMES,

@@ -1,22 +1,10 @@
 import { type DecoderNames, LLAMA_NAMES } from './bind.js';
 import { activation, anything, count, factor } from './common.js';
-import {
-  attentionTypes,
-  bothBiases,
-  branch,
-  decoder,
-  gated,
-  grouped,
-  headsOf,
-  layer,
-  layersOf,
-  layerTypesOf,
-  separateHeads,
-} from './decoder.js';
+import { bothBiases, branch, decoder, gated, grouped, headsOf, layer, layersOf, separateHeads } from './decoder.js';
 import { family } from './family.js';
 import { gemmaEmbedding, gemmaKeys, gemmaNorm } from './gemma.js';
-import { ropeOf } from './rope-config.js';
-import { visibilitiesOf } from './windows.js';
+import { ropeOfHeads } from './rope-config.js';
+import { attentionTypes, layerTypesOf, visibilitiesOf } from './windows.js';
 
 /** Keys of Gemma 2 and 3. */
 export const gemma2Keys = {
@@ -51,7 +39,7 @@ export const gemma2 = family({
   configure(keys, origin) {
     const norm = gemmaNorm(keys);
     const heads = headsOf(keys, origin);
-    const rope = ropeOf(keys, { dim: heads.headDim, context: keys.max_position_embeddings }, origin);
+    const rope = ropeOfHeads(keys, heads, origin);
     const types = layerTypesOf(keys, origin, (i) => (i % 2 === 0 ? 'sliding_attention' : 'full_attention'));
     const visibilities = visibilitiesOf(types, keys.sliding_window, origin);
     const layers = layersOf(keys.num_hidden_layers, (i) =>

@@ -1,22 +1,11 @@
 import { z } from 'zod';
 import { anything, count } from './common.js';
-import {
-  bothBiases,
-  branch,
-  decoder,
-  gated,
-  grouped,
-  headsOf,
-  layer,
-  layersOf,
-  layerTypesOf,
-  separateHeads,
-} from './decoder.js';
+import { bothBiases, branch, decoder, gated, grouped, headsOf, layer, layersOf, separateHeads } from './decoder.js';
 import { family } from './family.js';
 import { gemmaEmbedding, gemmaNorm } from './gemma.js';
 import { GEMMA2_NAMES, gemma2Keys } from './gemma2.js';
 import { layeredRopeKeys, layeredRopes } from './rope-by-layer.js';
-import { visibilitiesOf } from './windows.js';
+import { layerTypesOf, visibilitiesOf } from './windows.js';
 
 /**
  * Gemma 3 (Gemma Team 2025), the language model alone: Gemma 2 with five layers of windows to one that sees everything, a rope of its own

@@ -1,10 +1,10 @@
 import type { z } from 'zod';
 import type { LayerConfig } from '../config.js';
 import { type DecoderNames, LLAMA_NAMES } from './bind.js';
-import { count, eps, flag } from './common.js';
+import { count, eps, flag, type Origin } from './common.js';
 import { decoder, decoderKeys, gated, grouped, headsOf, layer, layersOf, rms, separateHeads } from './decoder.js';
 import { family } from './family.js';
-import { type Origin, ropeOf } from './rope-config.js';
+import { ropeOf } from './rope-config.js';
 
 export const glmKeys = {
   ...decoderKeys,

@@ -1,5 +1,5 @@
 import type { DecoderNames } from './bind.js';
-import { branch, decoder, layersOf, rms, separateHeads } from './decoder.js';
+import { branch, rms, separateHeads, uniform } from './decoder.js';
 import { family } from './family.js';
 import { GLM_NAMES, glmKeys, glmLayer } from './glm.js';
 
@@ -18,7 +18,7 @@ export const glm4 = family({
     const norm = rms(keys.rms_norm_eps);
     const sandwich = branch({ inputNorm: norm, outputNorm: norm });
     const each = glmLayer(keys, origin, { attentionBranch: sandwich, feedForwardBranch: sandwich });
-    return decoder(keys, { layers: layersOf(keys.num_hidden_layers, () => each), finalNorm: norm }, origin);
+    return uniform(keys, each, norm, origin);
   },
 
   names: NAMES,

@@ -1,11 +1,11 @@
 import { z } from 'zod';
 import { CheckpointError } from '../../errors.js';
 import { prefixed } from './bind.js';
-import { activation, count, eps, flag, layerCount } from './common.js';
-import { decoder, grouped, headsOf, layer, layerNorm, layersOf, plain, windowed } from './decoder.js';
+import { activation, count, eps, flag, layerCount, type Origin } from './common.js';
+import { decoder, grouped, headsOf, layer, layerNorm, layersOf, plain } from './decoder.js';
 import { family } from './family.js';
 import { GPT_NAMES, learnedPositions } from './gpt.js';
-import type { Origin } from './rope-config.js';
+import { windowed } from './windows.js';
 
 const kind = z.enum(['global', 'local']);
 

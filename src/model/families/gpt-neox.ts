@@ -1,6 +1,6 @@
 import { type DecoderNames, prefixed } from './bind.js';
 import { activation, anything, count, eps, flag, layerCount } from './common.js';
-import { bothBiases, decoder, grouped, headsOf, layer, layerNorm, layersOf, plain } from './decoder.js';
+import { bothBiases, grouped, headsOf, layer, layerNorm, plain, uniform } from './decoder.js';
 import { family } from './family.js';
 import { GPT_NAMES } from './gpt.js';
 import { ropeKeys, ropeOf } from './rope-config.js';
@@ -53,7 +53,7 @@ export const gptNeox = family({
       feedForward: plain(keys.intermediate_size, keys.hidden_act, true),
       parallel: keys.use_parallel_residual ? 'own-norms' : null,
     });
-    return decoder(keys, { layers: layersOf(keys.num_hidden_layers, () => each), finalNorm: norm }, origin);
+    return uniform(keys, each, norm, origin);
   },
 
   // transformers calls the head `lm_head` since its version 5, and still saves `embed_out`.

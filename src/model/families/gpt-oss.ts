@@ -3,23 +3,11 @@ import { CheckpointError } from '../../errors.js';
 import type { ExpertsConfig } from '../config.js';
 import { type DecoderNames, LLAMA_NAMES } from './bind.js';
 import { anything, count, factor, flag } from './common.js';
-import {
-  attentionTypes,
-  bothBiases,
-  decoder,
-  decoderKeys,
-  grouped,
-  headsOf,
-  layer,
-  layersOf,
-  layerTypesOf,
-  rms,
-  separateHeads,
-  windowed,
-} from './decoder.js';
+import { bothBiases, decoder, decoderKeys, grouped, headsOf, layer, layersOf, rms, separateHeads } from './decoder.js';
 import { expertCount, routed } from './experts.js';
 import { family } from './family.js';
 import { type RopeKeys, ropeOf } from './rope-config.js';
+import { attentionTypes, layerTypesOf, windowed } from './windows.js';
 
 const keys = {
   ...decoderKeys,

@@ -2,7 +2,7 @@ import { z } from 'zod';
 import { CheckpointError } from '../../errors.js';
 import { prefixed } from './bind.js';
 import { count, flag, layerCount } from './common.js';
-import { decoder, grouped, headsOf, layer, layerNorm, layersOf, plain } from './decoder.js';
+import { grouped, headsOf, layer, layerNorm, plain, uniform } from './decoder.js';
 import { family } from './family.js';
 import { GPT_NAMES, GPT_SPELLING, gptKeys } from './gpt.js';
 import { ropeOf } from './rope-config.js';
@@ -41,8 +41,7 @@ export const gptj = family({
       feedForward: plain(keys.n_inner ?? 4 * keys.hidden_size, keys.activation_function, true),
       parallel: 'one-norm',
     });
-    const layers = layersOf(keys.num_hidden_layers, () => each);
-    return decoder(keys, { layers, finalNorm: norm, head: { bias: true } }, origin);
+    return uniform(keys, each, norm, origin, { head: { bias: true } });
   },
 
   names: prefixed('transformer.', {

@@ -14,7 +14,7 @@ import {
   separateHeads,
 } from './decoder.js';
 import { family } from './family.js';
-import { ropeOf } from './rope-config.js';
+import { ropeOfHeads } from './rope-config.js';
 
 /** Granite 3 (IBM 2024): Llama with four factors, of what is embedded, of scores, of what a part adds, and of logits. */
 export const granite = family({
@@ -33,7 +33,7 @@ export const granite = family({
   configure(keys, origin) {
     const norm = rms(keys.rms_norm_eps);
     const heads = headsOf(keys, origin);
-    const rope = ropeOf(keys, { dim: heads.headDim, context: keys.max_position_embeddings }, origin);
+    const rope = ropeOfHeads(keys, heads, origin);
     const scaled = branch({ inputNorm: norm, scale: keys.residual_multiplier });
     const each = layer(norm, {
       attention: grouped(heads, rope, { scale: keys.attention_multiplier }),

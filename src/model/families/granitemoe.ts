@@ -15,7 +15,7 @@ import {
 } from './decoder.js';
 import { expertCount, routed } from './experts.js';
 import { family } from './family.js';
-import { ropeOf } from './rope-config.js';
+import { ropeOfHeads } from './rope-config.js';
 
 /** Granite 3.0's mixtures (IBM 2024): Granite's four factors, and experts weighed by the softmax over the chosen ones. */
 export const granitemoe = family({
@@ -35,7 +35,7 @@ export const granitemoe = family({
   configure(keys, origin) {
     const norm = rms(keys.rms_norm_eps);
     const heads = headsOf(keys, origin);
-    const rope = ropeOf(keys, { dim: heads.headDim, context: keys.max_position_embeddings }, origin);
+    const rope = ropeOfHeads(keys, heads, origin);
     const each = branch({ inputNorm: norm, scale: keys.residual_multiplier });
     const own = layer(norm, {
       attention: grouped(heads, rope, { scale: keys.attention_multiplier }),

@@ -3,9 +3,9 @@ import type { LatentConfig } from '../../../attention/strategy/strategy.js';
 import type { NormConfig } from '../../math/norm.js';
 import type { Rope } from '../../math/rope.js';
 import { type DecoderNames, LLAMA_NAMES } from './bind.js';
-import { anything, count } from './common.js';
+import { anything, count, type Origin } from './common.js';
 import { rms } from './decoder.js';
-import { type Origin, type RopeKeys, ropeOf } from './rope-config.js';
+import { type RopeKeys, ropeOf } from './rope-config.js';
 
 export const latentKeys = {
   num_key_value_heads: anything, // every head has its own key and value, whatever it says

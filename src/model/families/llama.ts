@@ -1,20 +1,9 @@
 import { z } from 'zod';
 import { LLAMA_NAMES } from './bind.js';
 import { anything, flag } from './common.js';
-import {
-  bothBiases,
-  decoder,
-  decoderKeys,
-  gated,
-  grouped,
-  headsOf,
-  layer,
-  layersOf,
-  rms,
-  separateHeads,
-} from './decoder.js';
+import { bothBiases, decoderKeys, gated, grouped, headsOf, layer, rms, separateHeads, uniform } from './decoder.js';
 import { family } from './family.js';
-import { ropeOf } from './rope-config.js';
+import { ropeOfHeads } from './rope-config.js';
 
 /** Llama (Touvron et al. 2023) and all that took its form: RMS norms before each part, rope, gated feed-forward, no dropout. */
 export const llama = family({
@@ -34,13 +23,13 @@ export const llama = family({
   configure(keys, origin) {
     const norm = rms(keys.rms_norm_eps);
     const heads = headsOf(keys, origin);
-    const rope = ropeOf(keys, { dim: heads.headDim, context: keys.max_position_embeddings }, origin);
+    const rope = ropeOfHeads(keys, heads, origin);
     const each = layer(norm, {
       attention: grouped(heads, rope),
       attentionBias: bothBiases(keys.attention_bias),
       feedForward: gated(keys.intermediate_size, keys.hidden_act, keys.mlp_bias),
     });
-    return decoder(keys, { layers: layersOf(keys.num_hidden_layers, () => each), finalNorm: norm }, origin);
+    return uniform(keys, each, norm, origin);
   },
 
   names: LLAMA_NAMES,

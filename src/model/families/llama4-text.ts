@@ -3,7 +3,7 @@ import type { TemperatureConfig } from '../../../attention/strategy/strategy.js'
 import { CheckpointError } from '../../errors.js';
 import type { ExpertsConfig, LayerConfig } from '../config.js';
 import { type DecoderNames, LLAMA_NAMES } from './bind.js';
-import { anything, count, eps, factor, flag, some } from './common.js';
+import { anything, count, eps, factor, flag, type Origin, some } from './common.js';
 import {
   bothBiases,
   decoder,
@@ -13,13 +13,13 @@ import {
   headsOf,
   layer,
   layersOf,
-  layerTypesOf,
   rms,
   separateHeads,
 } from './decoder.js';
 import { routed } from './experts.js';
 import { family } from './family.js';
-import { type Origin, ropeOf } from './rope-config.js';
+import { ropeOf } from './rope-config.js';
+import { layerTypesOf } from './windows.js';
 
 const places = z.array(z.int().nonnegative()).nullish();
 

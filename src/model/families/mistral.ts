@@ -1,19 +1,9 @@
 import { LLAMA_NAMES } from './bind.js';
 import { count } from './common.js';
-import {
-  decoder,
-  decoderKeys,
-  gated,
-  grouped,
-  headsOf,
-  layer,
-  layersOf,
-  rms,
-  separateHeads,
-  windowed,
-} from './decoder.js';
+import { decoderKeys, gated, grouped, headsOf, layer, rms, separateHeads, uniform } from './decoder.js';
 import { family } from './family.js';
-import { ropeOf } from './rope-config.js';
+import { ropeOfHeads } from './rope-config.js';
+import { windowed } from './windows.js';
 
 /** Mistral (Jiang et al. 2023): Llama with a sliding window, in which the current token counts (`q - k < sliding_window`). */
 export const mistral = family({
@@ -29,13 +19,13 @@ export const mistral = family({
   configure(keys, origin) {
     const norm = rms(keys.rms_norm_eps);
     const heads = headsOf(keys, origin);
-    const rope = ropeOf(keys, { dim: heads.headDim, context: keys.max_position_embeddings }, origin);
+    const rope = ropeOfHeads(keys, heads, origin);
     const each = layer(norm, {
       attention: grouped(heads, rope),
       visibility: windowed(keys.sliding_window),
       feedForward: gated(keys.intermediate_size, keys.hidden_act),
     });
-    return decoder(keys, { layers: layersOf(keys.num_hidden_layers, () => each), finalNorm: norm }, origin);
+    return uniform(keys, each, norm, origin);
   },
 
   names: LLAMA_NAMES,

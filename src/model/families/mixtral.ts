@@ -1,20 +1,10 @@
 import { LLAMA_NAMES } from './bind.js';
 import { count, eps } from './common.js';
-import {
-  decoder,
-  decoderKeys,
-  gated,
-  grouped,
-  headsOf,
-  layer,
-  layersOf,
-  rms,
-  separateHeads,
-  windowed,
-} from './decoder.js';
+import { decoderKeys, gated, grouped, headsOf, layer, rms, separateHeads, uniform } from './decoder.js';
 import { expertCount, routed, softmaxTopK } from './experts.js';
 import { family } from './family.js';
 import { ropeOf } from './rope-config.js';
+import { windowed } from './windows.js';
 
 /** Mixtral (Jiang et al. 2024): Mistral with experts in every layer, weighed by the softmax over all, normalised over the chosen. */
 export const mixtral = family({
@@ -48,7 +38,7 @@ export const mixtral = family({
         { count: 'num_local_experts', perToken: 'num_experts_per_tok' },
       ),
     });
-    return decoder(keys, { layers: layersOf(keys.num_hidden_layers, () => each), finalNorm: norm }, origin);
+    return uniform(keys, each, norm, origin);
   },
 
   names: {

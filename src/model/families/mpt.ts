@@ -2,7 +2,7 @@ import { z } from 'zod';
 import { alibiSlopes } from '../../../attention/scores.js';
 import { prefixed } from './bind.js';
 import { anything, codeTakenOver, count, eps, factor, flag, inertKeys, layerCount } from './common.js';
-import { decoder, grouped, headsOf, layer, layerNorm, layersOf, plain } from './decoder.js';
+import { grouped, headsOf, layer, layerNorm, plain, uniform } from './decoder.js';
 import { family } from './family.js';
 import { GPT_NAMES } from './gpt.js';
 
@@ -73,7 +73,7 @@ export const mpt = family({
       }),
       feedForward: plain(4 * keys.hidden_size, 'gelu', false),
     });
-    return decoder(keys, { layers: layersOf(keys.num_hidden_layers, () => each), finalNorm: norm }, origin);
+    return uniform(keys, each, norm, origin);
   },
 
   names: prefixed('transformer.', {

@@ -1,17 +1,6 @@
 import { LLAMA_NAMES } from './bind.js';
 import { activation, count, eps, flag } from './common.js';
-import {
-  bareKeys,
-  bothBiases,
-  decoder,
-  grouped,
-  headsOf,
-  layer,
-  layerNorm,
-  layersOf,
-  plain,
-  separateHeads,
-} from './decoder.js';
+import { bareKeys, bothBiases, grouped, headsOf, layer, layerNorm, plain, separateHeads, uniform } from './decoder.js';
 import { family } from './family.js';
 import { ropeOf } from './rope-config.js';
 
@@ -40,7 +29,7 @@ export const nemotron = family({
       attentionBias: bothBiases(keys.attention_bias),
       feedForward: plain(keys.intermediate_size, keys.hidden_act, keys.mlp_bias),
     });
-    return decoder(keys, { layers: layersOf(keys.num_hidden_layers, () => each), finalNorm: norm }, origin);
+    return uniform(keys, each, norm, origin);
   },
 
   names: { ...LLAMA_NAMES, feedForward: { dense: { up: 'mlp.up_proj', down: 'mlp.down_proj' } } },

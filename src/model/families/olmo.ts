@@ -2,18 +2,17 @@ import { LLAMA_NAMES } from './bind.js';
 import { anything, factor, flag } from './common.js';
 import {
   bothBiases,
-  decoder,
   decoderKeys,
   gated,
   grouped,
   headsOf,
   layer,
   layerNorm,
-  layersOf,
   separateHeads,
+  uniform,
 } from './decoder.js';
 import { family } from './family.js';
-import { ropeOf } from './rope-config.js';
+import { ropeOfHeads } from './rope-config.js';
 
 const { rms_norm_eps: _, ...withoutEps } = decoderKeys;
 
@@ -28,13 +27,13 @@ export const olmo = family({
   configure(keys, origin) {
     const norm = layerNorm(1e-5, { weight: false, bias: false });
     const heads = headsOf(keys, origin);
-    const rope = ropeOf(keys, { dim: heads.headDim, context: keys.max_position_embeddings }, origin);
+    const rope = ropeOfHeads(keys, heads, origin);
     const each = layer(norm, {
       attention: grouped(heads, rope, { clip: keys.clip_qkv ?? null }),
       attentionBias: bothBiases(keys.attention_bias),
       feedForward: gated(keys.intermediate_size, keys.hidden_act),
     });
-    return decoder(keys, { layers: layersOf(keys.num_hidden_layers, () => each), finalNorm: norm }, origin);
+    return uniform(keys, each, norm, origin);
   },
 
   names: LLAMA_NAMES,

@@ -1,21 +1,10 @@
 import type { NormConfig } from '../../math/norm.js';
 import { type DecoderNames, LLAMA_NAMES } from './bind.js';
 import { eps } from './common.js';
-import {
-  bothBiases,
-  branch,
-  decoder,
-  gated,
-  grouped,
-  headsOf,
-  layer,
-  layersOf,
-  rms,
-  separateHeads,
-} from './decoder.js';
+import { bothBiases, branch, gated, grouped, headsOf, layer, rms, separateHeads, uniform } from './decoder.js';
 import { family } from './family.js';
 import { olmoKeys } from './olmo.js';
-import { ropeOf } from './rope-config.js';
+import { ropeOfHeads } from './rope-config.js';
 
 export const olmo2Keys = { ...olmoKeys, rms_norm_eps: eps.default(1e-5) };
 
@@ -41,14 +30,14 @@ export const olmo2 = family({
   configure(keys, origin) {
     const norm = rms(keys.rms_norm_eps);
     const heads = headsOf(keys, origin);
-    const rope = ropeOf(keys, { dim: heads.headDim, context: keys.max_position_embeddings }, origin);
+    const rope = ropeOfHeads(keys, heads, origin);
     const each = layer(null, {
       attention: grouped(heads, rope, { qkNorm: { norm, scope: 'heads-together', place: 'before-rope' } }),
       attentionBias: bothBiases(keys.attention_bias),
       feedForward: gated(keys.intermediate_size, keys.hidden_act),
       ...normedAfter(norm),
     });
-    return decoder(keys, { layers: layersOf(keys.num_hidden_layers, () => each), finalNorm: norm }, origin);
+    return uniform(keys, each, norm, origin);
   },
 
   names: OLMO2_NAMES,

@@ -1,22 +1,10 @@
 import { CheckpointError } from '../../errors.js';
 import { count } from './common.js';
-import {
-  attentionTypes,
-  bothBiases,
-  decoder,
-  gated,
-  grouped,
-  headsOf,
-  layer,
-  layersOf,
-  layerTypesOf,
-  rms,
-  separateHeads,
-} from './decoder.js';
+import { bothBiases, decoder, gated, grouped, headsOf, layer, layersOf, rms, separateHeads } from './decoder.js';
 import { family } from './family.js';
 import { normedAfter, OLMO2_NAMES, olmo2Keys } from './olmo2.js';
 import { layeredRopeKeys, layeredRopes } from './rope-by-layer.js';
-import { visibilitiesOf } from './windows.js';
+import { attentionTypes, layerTypesOf, visibilitiesOf } from './windows.js';
 
 const THETA = 500000;
 

@@ -1,20 +1,9 @@
 import { LLAMA_NAMES } from './bind.js';
 import { count, eps, factor, flag } from './common.js';
-import {
-  bothBiases,
-  decoder,
-  decoderKeys,
-  gated,
-  grouped,
-  headsOf,
-  layer,
-  layersOf,
-  rms,
-  separateHeads,
-} from './decoder.js';
+import { bothBiases, decoderKeys, gated, grouped, headsOf, layer, rms, separateHeads, uniform } from './decoder.js';
 import { expertCount, NUMBERED_EXPERTS, routed, softmaxTopK } from './experts.js';
 import { family } from './family.js';
-import { ropeOf } from './rope-config.js';
+import { ropeOfHeads } from './rope-config.js';
 
 /** OLMoE (Muennighoff et al. 2024): experts in every layer; all query heads are normed as one row, and all key heads. */
 export const olmoe = family({
@@ -34,7 +23,7 @@ export const olmoe = family({
   configure(keys, origin) {
     const norm = rms(keys.rms_norm_eps);
     const heads = headsOf(keys, origin);
-    const rope = ropeOf(keys, { dim: heads.headDim, context: keys.max_position_embeddings }, origin);
+    const rope = ropeOfHeads(keys, heads, origin);
     const each = layer(norm, {
       attention: grouped(heads, rope, {
         qkNorm: { norm, scope: 'heads-together', place: 'before-rope' },
@@ -52,7 +41,7 @@ export const olmoe = family({
         { count: 'num_experts', perToken: 'num_experts_per_tok' },
       ),
     });
-    return decoder(keys, { layers: layersOf(keys.num_hidden_layers, () => each), finalNorm: norm }, origin);
+    return uniform(keys, each, norm, origin);
   },
 
   names: { ...LLAMA_NAMES, feedForward: { ...LLAMA_NAMES.feedForward, experts: NUMBERED_EXPERTS } },

@@ -1,7 +1,7 @@
 import { CheckpointError } from '../../errors.js';
 import { type DecoderNames, LLAMA_NAMES } from './bind.js';
 import { activation, count, eps, flag, layerCount } from './common.js';
-import { bothBiases, decoder, grouped, headsOf, layer, layerNorm, layersOf, plain } from './decoder.js';
+import { bothBiases, grouped, headsOf, layer, layerNorm, plain, uniform } from './decoder.js';
 import { family } from './family.js';
 import { ropeKeys, ropeOf } from './rope-config.js';
 
@@ -53,7 +53,7 @@ export const persimmon = family({
       attentionBias: bothBiases(true),
       feedForward: plain(keys.intermediate_size, keys.hidden_act, true),
     });
-    return decoder(keys, { layers: layersOf(keys.num_hidden_layers, () => each), finalNorm: norm }, origin);
+    return uniform(keys, each, norm, origin);
   },
 
   names: NAMES,

@@ -1,17 +1,6 @@
 import { type DecoderNames, LLAMA_NAMES } from './bind.js';
 import { activation, anything, codeTakenOver, eps, flag } from './common.js';
-import {
-  bareKeys,
-  bothBiases,
-  decoder,
-  grouped,
-  headsOf,
-  layer,
-  layerNorm,
-  layersOf,
-  plain,
-  separateHeads,
-} from './decoder.js';
+import { bareKeys, bothBiases, grouped, headsOf, layer, layerNorm, plain, separateHeads, uniform } from './decoder.js';
 import { family } from './family.js';
 import { ropeOf } from './rope-config.js';
 
@@ -54,8 +43,7 @@ export const phi = family({
       feedForward: plain(keys.intermediate_size, keys.hidden_act, true),
       parallel: 'one-norm',
     });
-    const layers = layersOf(keys.num_hidden_layers, () => each);
-    return decoder(keys, { layers, finalNorm: norm, head: { bias: true } }, origin);
+    return uniform(keys, each, norm, origin, { head: { bias: true } });
   },
 
   names: NAMES,

@@ -1,10 +1,11 @@
 import { z } from 'zod';
 import { CheckpointError } from '../../errors.js';
 import { type DecoderNames, LLAMA_NAMES } from './bind.js';
-import { anything, codeTakenOver, count, eps } from './common.js';
-import { decoder, decoderKeys, gated, grouped, headsOf, layer, layersOf, rms, windowed } from './decoder.js';
+import { anything, codeTakenOver, count, eps, type Origin } from './common.js';
+import { decoderKeys, gated, grouped, headsOf, layer, rms, uniform } from './decoder.js';
 import { family } from './family.js';
-import { type Origin, type RopeKeys, ropeOf } from './rope-config.js';
+import { type RopeKeys, ropeOf } from './rope-config.js';
+import { windowed } from './windows.js';
 
 const NAMES: DecoderNames = {
   ...LLAMA_NAMES,
@@ -46,7 +47,7 @@ export const phi3 = family({
       visibility: windowed(keys.sliding_window),
       feedForward: gated(keys.intermediate_size, keys.hidden_act),
     });
-    return decoder(keys, { layers: layersOf(keys.num_hidden_layers, () => each), finalNorm: norm }, origin);
+    return uniform(keys, each, norm, origin);
   },
 
   names: NAMES,

@@ -2,24 +2,12 @@ import { z } from 'zod';
 import { CheckpointError } from '../../errors.js';
 import type { ExpertsConfig, LayerConfig } from '../config.js';
 import { LLAMA_NAMES } from './bind.js';
-import { count, flag } from './common.js';
-import {
-  attentionTypes,
-  decoder,
-  decoderKeys,
-  gated,
-  grouped,
-  headsOf,
-  layer,
-  layersOf,
-  layerTypesOf,
-  rms,
-  separateHeads,
-  windowed,
-} from './decoder.js';
+import { count, flag, type Origin } from './common.js';
+import { decoder, decoderKeys, gated, grouped, headsOf, layer, layersOf, rms, separateHeads } from './decoder.js';
 import { expertCount, isSparse, NUMBERED_EXPERTS, routed, softmaxTopK, sparseKeys } from './experts.js';
 import { family } from './family.js';
-import { type Origin, ropeOf } from './rope-config.js';
+import { ropeOfHeads } from './rope-config.js';
+import { attentionTypes, layerTypesOf, windowed } from './windows.js';
 
 const keys = {
   ...decoderKeys,
@@ -46,7 +34,7 @@ export const qwen2Moe = family({
   configure(keys, origin) {
     const norm = rms(keys.rms_norm_eps);
     const heads = headsOf(keys, origin);
-    const rope = ropeOf(keys, { dim: heads.headDim, context: keys.max_position_embeddings }, origin);
+    const rope = ropeOfHeads(keys, heads, origin);
     const dense = gated(keys.intermediate_size, keys.hidden_act);
     const experts = expertsOf(keys, origin.file);
     const visibilities = visibilitiesOf(keys, origin);

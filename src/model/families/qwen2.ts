@@ -3,7 +3,7 @@ import { LLAMA_NAMES } from './bind.js';
 import { anything, count } from './common.js';
 import { decoder, decoderKeys, gated, grouped, headsOf, layer, layersOf, rms, separateHeads } from './decoder.js';
 import { family } from './family.js';
-import { ropeOf } from './rope-config.js';
+import { ropeOfHeads } from './rope-config.js';
 import { qwenVisibilities, qwenWindowKeys } from './windows.js';
 
 /** Qwen2 (Yang et al. 2024), and with it Qwen1.5 and Qwen2.5: Llama with biases on queries, keys and values, and windows that are off by default. */
@@ -23,7 +23,7 @@ export const qwen2 = family({
   configure(keys, origin) {
     const norm = rms(keys.rms_norm_eps);
     const heads = headsOf(keys, origin);
-    const rope = ropeOf(keys, { dim: heads.headDim, context: keys.max_position_embeddings }, origin);
+    const rope = ropeOfHeads(keys, heads, origin);
     const visibilities = qwenVisibilities(keys, origin);
     const layers = layersOf(keys.num_hidden_layers, (i) =>
       layer(norm, {

@@ -14,11 +14,11 @@ import {
   layersOf,
   rms,
   separateHeads,
-  windowed,
 } from './decoder.js';
 import { expertCount, isSparse, NUMBERED_EXPERTS, routed, softmaxTopK, sparseKeys } from './experts.js';
 import { family } from './family.js';
-import { ropeOf } from './rope-config.js';
+import { ropeOfHeads } from './rope-config.js';
+import { windowed } from './windows.js';
 
 const keys = {
   ...decoderKeys,
@@ -48,7 +48,7 @@ export const qwen3Moe = family({
   configure(keys, origin) {
     const norm = rms(keys.rms_norm_eps);
     const heads = headsOf(keys, origin);
-    const rope = ropeOf(keys, { dim: heads.headDim, context: keys.max_position_embeddings }, origin);
+    const rope = ropeOfHeads(keys, heads, origin);
     const attention = grouped(heads, rope, { qkNorm: { norm, scope: 'head', place: 'before-rope' } });
     const dense = gated(keys.intermediate_size, keys.hidden_act);
     const experts = expertsOf(keys, origin.file);

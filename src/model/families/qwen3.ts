@@ -13,7 +13,7 @@ import {
   separateHeads,
 } from './decoder.js';
 import { family } from './family.js';
-import { ropeOf } from './rope-config.js';
+import { ropeOfHeads } from './rope-config.js';
 import { qwenVisibilities, qwenWindowKeys } from './windows.js';
 
 /** Qwen3 (Yang et al. 2025): Qwen2 without its biases, with each head's queries and keys normed, and a head dim of its own. */
@@ -32,7 +32,7 @@ export const qwen3 = family({
   configure(keys, origin) {
     const norm = rms(keys.rms_norm_eps);
     const heads = headsOf(keys, origin);
-    const rope = ropeOf(keys, { dim: heads.headDim, context: keys.max_position_embeddings }, origin);
+    const rope = ropeOfHeads(keys, heads, origin);
     const visibilities = qwenVisibilities(keys, origin);
     const layers = layersOf(keys.num_hidden_layers, (i) =>
       layer(norm, {

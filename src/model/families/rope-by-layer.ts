@@ -3,7 +3,8 @@ import { isDeepStrictEqual } from 'node:util';
 import { z } from 'zod';
 import { CheckpointError } from '../../errors.js';
 import type { Rope } from '../../math/rope.js';
-import { contextOf, type Origin, type RopeKeys, type RopeShape, ropeKeys, ropeOf, ropeScaling } from './rope-config.js';
+import type { Origin } from './common.js';
+import { contextOf, type RopeKeys, type RopeShape, ropeKeys, ropeOf, ropeScaling } from './rope-config.js';
 import type { AttentionType } from './windows.js';
 
 /** `rope_parameters` holds a rope for each type of layer: a single one, of which it is not said whose it is, is refused. */

@@ -2,6 +2,7 @@
 import { z } from 'zod';
 import { CheckpointError, UsageError } from '../../errors.js';
 import type { Rope } from '../../math/rope.js';
+import type { Origin } from './common.js';
 import { type LongRope, longRope, mscaleOf, ntkBase, scaledLlama3, type Yarn, yarn } from './rope-scaling.js';
 
 const positive = z.number().positive();
@@ -86,13 +87,6 @@ export const ropeKeys = {
 };
 
 export type RopeKeys = z.output<z.ZodObject<typeof ropeKeys>>;
-
-/** Where a config was read, and what was asked of it. */
-export interface Origin {
-  readonly file: string;
-  /** The sequence length that a rope which depends on it is made for; null: the length that the model was trained on. */
-  readonly ropeLength: number | null;
-}
 
 /** What a family says of rope beside the config's keys. */
 export interface RopeShape {
@@ -224,4 +218,14 @@ function checkFactors({ short_factor, long_factor }: LongRope, dim: number, file
       `${file}: ${name} has ${length} entries, and ${dim} rotated values have ${dim / 2} pairs.`,
     );
   }
+}
+
+/** The rope of whole heads, or with `more` of another kind. */
+export function ropeOfHeads(
+  keys: RopeKeys & { readonly max_position_embeddings: number },
+  { headDim }: { readonly headDim: number },
+  origin: Origin,
+  more: Partial<RopeShape> = {},
+): Rope {
+  return ropeOf(keys, { dim: headDim, context: keys.max_position_embeddings, ...more }, origin);
 }

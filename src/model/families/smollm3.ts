@@ -1,9 +1,8 @@
 import { z } from 'zod';
 import { CheckpointError } from '../../errors.js';
 import { LLAMA_NAMES } from './bind.js';
-import { anything, count, flag } from './common.js';
+import { anything, count, flag, type Origin } from './common.js';
 import {
-  attentionTypes,
   bothBiases,
   decoder,
   decoderKeys,
@@ -12,13 +11,12 @@ import {
   headsOf,
   layer,
   layersOf,
-  layerTypesOf,
   rms,
   separateHeads,
 } from './decoder.js';
 import { family } from './family.js';
-import { type Origin, ropeOf } from './rope-config.js';
-import { visibilitiesOf } from './windows.js';
+import { ropeOf } from './rope-config.js';
+import { attentionTypes, layerTypesOf, visibilitiesOf } from './windows.js';
 
 /** SmolLM3 (Hugging Face 2025): Llama with no rope in every fourth layer (Yang et al. 2025, "RoPE to NoRoPE and Back Again"). */
 export const smollm3 = family({

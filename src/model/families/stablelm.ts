@@ -1,7 +1,7 @@
 import { z } from 'zod';
 import { type DecoderNames, LLAMA_NAMES } from './bind.js';
 import { anything, codeTakenOver, count, eps, flag } from './common.js';
-import { bareKeys, decoder, gated, grouped, headsOf, layer, layerNorm, layersOf, separateHeads } from './decoder.js';
+import { bareKeys, gated, grouped, headsOf, layer, layerNorm, separateHeads, uniform } from './decoder.js';
 import { family } from './family.js';
 import { ropeOf } from './rope-config.js';
 
@@ -46,7 +46,7 @@ export const stablelm = family({
       feedForward: gated(keys.intermediate_size, keys.hidden_act),
       parallel: keys.use_parallel_residual ? 'one-norm' : null,
     });
-    return decoder(keys, { layers: layersOf(keys.num_hidden_layers, () => each), finalNorm: norm }, origin);
+    return uniform(keys, each, norm, origin);
   },
 
   names: NAMES,

@@ -1,21 +1,10 @@
 import { z } from 'zod';
 import { type DecoderNames, LLAMA_NAMES } from './bind.js';
 import { activation, anything, count, eps, flag } from './common.js';
-import {
-  bareKeys,
-  bothBiases,
-  decoder,
-  grouped,
-  headsOf,
-  layer,
-  layerNorm,
-  layersOf,
-  plain,
-  separateHeads,
-  windowed,
-} from './decoder.js';
+import { bareKeys, bothBiases, grouped, headsOf, layer, layerNorm, plain, separateHeads, uniform } from './decoder.js';
 import { family } from './family.js';
-import { ropeOf } from './rope-config.js';
+import { ropeOfHeads } from './rope-config.js';
+import { windowed } from './windows.js';
 
 const NAMES: DecoderNames = {
   ...LLAMA_NAMES,
@@ -50,14 +39,14 @@ export const starcoder2 = family({
   configure(keys, origin) {
     const norm = layerNorm(keys.norm_epsilon);
     const heads = headsOf(keys, origin);
-    const rope = ropeOf(keys, { dim: heads.headDim, context: keys.max_position_embeddings }, origin);
+    const rope = ropeOfHeads(keys, heads, origin);
     const each = layer(norm, {
       attention: grouped(heads, rope),
       attentionBias: bothBiases(keys.use_bias),
       visibility: windowed(keys.sliding_window),
       feedForward: plain(keys.intermediate_size, keys.hidden_act, keys.use_bias),
     });
-    return decoder(keys, { layers: layersOf(keys.num_hidden_layers, () => each), finalNorm: norm }, origin);
+    return uniform(keys, each, norm, origin);
   },
 
   names: NAMES,

@@ -2,9 +2,9 @@
 import { z } from 'zod';
 import type { VisibilityConfig } from '../../../attention/visibility/index.js';
 import { CheckpointError } from '../../errors.js';
-import { count, flag } from './common.js';
-import { attentionTypes, layerTypesOf, windowed } from './decoder.js';
-import type { Origin } from './rope-config.js';
+import { count, flag, type Origin } from './common.js';
+
+export const attentionTypes = z.array(z.enum(['sliding_attention', 'full_attention'])).nullish();
 
 export type AttentionType = 'sliding_attention' | 'full_attention';
 
@@ -39,4 +39,23 @@ export function qwenVisibilities(keys: QwenWindowKeys, origin: Origin): Visibili
     window !== null && i >= keys.max_window_layers ? 'sliding_attention' : 'full_attention',
   );
   return visibilitiesOf(types, window, origin);
+}
+
+/** null: no window. */
+export function windowed(window: number | null | undefined): VisibilityConfig {
+  return window == null ? { kind: 'causal' } : { kind: 'sliding', window };
+}
+
+/** `layer_types`, or what a family says where a file does not. @throws CheckpointError unless there is one for each layer */
+export function layerTypesOf<Type extends string>(
+  {
+    layer_types: given,
+    num_hidden_layers: layers,
+  }: { layer_types?: readonly Type[] | null | undefined; num_hidden_layers: number },
+  { file }: Origin,
+  otherwise: (index: number) => Type,
+): readonly Type[] {
+  if (!given) return Array.from({ length: layers }, (_, i) => otherwise(i));
+  if (given.length === layers) return given;
+  throw new CheckpointError(`${file}: layer_types has ${given.length} entries, and num_hidden_layers = ${layers}.`);
 }

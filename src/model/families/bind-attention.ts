@@ -1,4 +1,5 @@
 /** Projections of attention, in the forms that checkpoints store them. */
+
 import type {
   AttentionWeights,
   GroupedConfig,
@@ -11,6 +12,7 @@ import type { NormWeights } from '../../math/norm.js';
 import { floatsLike } from '../../tensor/tensor.js';
 import type { LayerConfig } from '../config.js';
 import { type LinearStorage, outputsOf, type WeightReader } from '../weight-reader.js';
+import { named } from './named.js';
 
 /** Where a layer's projections stand, within the layer. */
 export type AttentionNames = (SeparateNames | PackedNames | LatentNames) & {
@@ -82,21 +84,17 @@ function bindGrouped(
             key: read(names.key, keys, width, bias.qkv),
             value: read(names.value, keys, width, bias.qkv),
           }
-        : unnamed(layer);
+        : named<never>(undefined, 'query, key and value');
   const norm = (name: AttentionNames['queryNorm'], heads: number) =>
-    qkNorm && bindQkNorm(qkNorm, heads, headDim, layer, name ?? unnamed(layer), reader);
+    qkNorm && bindQkNorm(qkNorm, heads, headDim, layer, named(name, 'qkNorm'), reader);
   return {
     kind: 'grouped',
     ...projections,
     output: read(names.output, width, queries, bias.output),
-    sinks: sinks ? reader.vector(`${layer}.${names.sinks ?? unnamed(layer)}`, queryHeads) : null,
+    sinks: sinks ? reader.vector(`${layer}.${named(names.sinks, 'sinks')}`, queryHeads) : null,
     queryNorm: norm(names.queryNorm, queryHeads),
     keyNorm: norm(names.keyNorm, keyValueHeads),
   };
-}
-
-function unnamed(layer: string): never {
-  throw new Error(`${layer}: a part of the config has no name`);
 }
 
 function unpacked(
@@ -105,7 +103,7 @@ function unpacked(
   order: PackedNames['order'],
 ): { query: Linear; key: Linear; value: Linear } {
   const perGroup = queryHeads / keyValueHeads;
-  /** Rows of `count` heads, where the heads before each one are known. */
+  /** Rows of `count` heads; `placeOf` gives a head's place in the packed matrix. */
   const heads = (count: number, placeOf: (head: number) => number) =>
     outputsOf(
       all,
@@ -158,7 +156,7 @@ function bindLatent(
   reader: WeightReader,
   names: AttentionNames,
 ): LatentWeights {
-  const name = 'latent' in names ? `${layer}.${names.latent}` : unnamed(layer);
+  const name = `${layer}.${named('latent' in names ? names.latent : undefined, 'a latent')}`;
   const { queryHeads, queryRank, latentRank, nopeDim, ropeDim, valueDim, norm } = shape;
   const queries = queryHeads * (nopeDim + ropeDim);
   return {

@@ -1,9 +1,11 @@
 /** Feed-forward layers and experts, in the forms that checkpoints store them. */
+
 import { rowsOfMatrix, transposed } from '../../tensor/matrix.js';
 import type { Floats } from '../../tensor/tensor.js';
 import type { DenseConfig, ExpertsConfig, FeedForwardConfig, GatedConfig } from '../config.js';
 import { type LinearStorage, outputsOf, type WeightReader } from '../weight-reader.js';
 import type { DenseWeights, ExpertsWeights, FeedForwardWeights, GatedWeights } from '../weights.js';
+import { named } from './named.js';
 
 /** Where they stand, within a layer. */
 export interface FeedForwardNames {
@@ -49,8 +51,7 @@ export function bindFeedForward(
   { feedForward: names, storage }: Storage,
 ): FeedForwardWeights {
   if (config.kind !== 'experts') return bindDense(config, width, layer, reader, names.dense, storage);
-  if (!names.experts) throw new Error(`${layer}: the experts of the config have no name`);
-  return bindExperts(config, width, layer, reader, names.experts);
+  return bindExperts(config, width, layer, reader, named(names.experts, 'experts'));
 }
 
 function bindDense(
@@ -75,8 +76,7 @@ function bindDense(
   }
   const up = read(names.up, config.width, width);
   if (config.kind === 'plain') return { kind: 'plain', up, down };
-  if (names.gate === undefined) throw new Error(`${layer}: the gate of the config has no name`);
-  return { kind: 'gated', gate: read(names.gate, config.width, width), up, down };
+  return { kind: 'gated', gate: read(named(names.gate, 'a gate'), config.width, width), up, down };
 }
 
 function range(from: number, count: number, step = 1): number[] {
@@ -93,9 +93,6 @@ function bindExperts(
   const { count, expert, shared, routerBias } = config;
   const { each } = names;
   const gated = (of: GatedConfig, own: DenseNames) => bindDense(of, width, layer, reader, own) as GatedWeights;
-  if ((shared && !names.shared) || (shared?.gate && !names.sharedGate)) {
-    throw new Error(`${layer}: the shared expert of the config has no name`);
-  }
   return {
     kind: 'experts',
     router: reader.linear(`${layer}.${names.router}`, count, width, routerBias),
@@ -105,8 +102,10 @@ function bindExperts(
         ? range(0, count).map((e) => gated(expert, each(e)))
         : unstacked(config, width, layer, reader, each),
     shared: shared && {
-      feedForward: gated(shared.feedForward, names.shared!),
-      gate: shared.gate ? reader.linear(`${layer}.${names.sharedGate}`, 1, width, false) : null,
+      feedForward: gated(shared.feedForward, named(names.shared, 'a shared expert')),
+      gate: shared.gate
+        ? reader.linear(`${layer}.${named(names.sharedGate, 'a gate of the shared expert')}`, 1, width, false)
+        : null,
     },
   };
 }

@@ -1,4 +1,5 @@
 /** The tensors of a checkpoint by name -> typed weights. What is read is what the config has; where it stands is a family's table of names. */
+
 import type { AttentionWeights } from '../../../attention/strategy/strategy.js';
 import type { TensorSource } from '../../checkpoint/tensor-source.js';
 import { CheckpointError } from '../../errors.js';
@@ -9,17 +10,18 @@ import type { LinearStorage, WeightReader } from '../weight-reader.js';
 import type { BranchWeights, HeadWeights, ModelWeights } from '../weights.js';
 import { type AttentionNames, bindAttention } from './bind-attention.js';
 import { bindFeedForward, type FeedForwardNames } from './bind-feed-forward.js';
+import { named } from './named.js';
 
 /** What a family calls its tensors, without `.weight` and `.bias`; those of a layer, within the layer. */
 export interface DecoderNames {
   readonly embedding: string;
-  readonly projectIn: string;
-  readonly positions: string;
-  readonly embeddingNorm: string;
+  readonly projectIn?: string;
+  readonly positions?: string;
+  readonly embeddingNorm?: string;
   /** `NAME.0`, `NAME.1`, ... are the layers. */
   readonly layers: string;
   readonly finalNorm: string;
-  readonly projectOut: string;
+  readonly projectOut?: string;
   readonly head: string;
   readonly attentionNorms: BranchNames;
   readonly attention: AttentionNames;
@@ -44,12 +46,12 @@ export function prefixed(prefix: string, names: DecoderNames): NamesFor {
   const full = {
     ...names,
     embedding: prefix + names.embedding,
-    projectIn: prefix + names.projectIn,
-    positions: prefix + names.positions,
-    embeddingNorm: prefix + names.embeddingNorm,
     layers: prefix + names.layers,
     finalNorm: prefix + names.finalNorm,
-    projectOut: prefix + names.projectOut,
+    ...(names.projectIn && { projectIn: prefix + names.projectIn }),
+    ...(names.positions && { positions: prefix + names.positions }),
+    ...(names.embeddingNorm && { embeddingNorm: prefix + names.embeddingNorm }),
+    ...(names.projectOut && { projectOut: prefix + names.projectOut }),
   };
   return (_, file) => (file.has(`${names.embedding}.weight`) ? names : full);
 }
@@ -57,12 +59,8 @@ export function prefixed(prefix: string, names: DecoderNames): NamesFor {
 /** Names of Llama, which most families took over. */
 export const LLAMA_NAMES: DecoderNames = {
   embedding: 'model.embed_tokens',
-  projectIn: 'model.project_in',
-  positions: 'model.embed_positions',
-  embeddingNorm: 'model.embed_norm',
   layers: 'model.layers',
   finalNorm: 'model.norm',
-  projectOut: 'model.project_out',
   head: 'lm_head',
   attentionNorms: { input: 'input_layernorm' },
   attention: {
@@ -89,14 +87,18 @@ export function bindDecoder(config: ModelConfig, reader: WeightReader, names: De
   return {
     embedding: {
       tokens,
-      projectIn: projected ? reader.linear(names.projectIn, width, embedding.width, false) : null,
-      positions: rows === null ? null : reader.matrix(names.positions, rows, width),
-      norm: embedding.norm && reader.norm(names.embeddingNorm, embedding.norm, width),
+      projectIn: projected
+        ? reader.linear(named(names.projectIn, 'embedding.width'), width, embedding.width, false)
+        : null,
+      positions: rows === null ? null : reader.matrix(named(names.positions, 'embedding.positions'), rows, width),
+      norm: embedding.norm && reader.norm(named(names.embeddingNorm, 'embedding.norm'), embedding.norm, width),
     },
     layers: config.layers.map((layer, i) => bindLayer(layer, width, `${names.layers}.${i}`, reader, names)),
     finalNorm: finalNorm && reader.norm(names.finalNorm, finalNorm, width),
     head: {
-      projectOut: projected ? reader.linear(names.projectOut, embedding.width, width, false) : null,
+      projectOut: projected
+        ? reader.linear(named(names.projectOut, 'embedding.width'), embedding.width, width, false)
+        : null,
       output: bindHead(config, reader, tokens, names.head),
     },
   };
@@ -119,8 +121,7 @@ function bindBranch(
   reader: WeightReader,
 ): BranchWeights {
   const read = (norm: BranchConfig['inputNorm'], name: string | undefined) => {
-    if (norm && name === undefined) throw new Error(`${layer}: a norm of the config has no name`);
-    return norm && reader.norm(`${layer}.${name}`, norm, width);
+    return norm && reader.norm(`${layer}.${named(name, 'a norm of a branch')}`, norm, width);
   };
   return {
     input: read(config.inputNorm, names.input),

@@ -32,12 +32,9 @@ export function learnedPositions(count: number): Partial<EmbeddingConfig> {
 /** Within `transformer.`, which files of the base model leave out. */
 export const GPT_NAMES: DecoderNames = {
   embedding: 'wte',
-  projectIn: 'project_in',
   positions: 'wpe',
-  embeddingNorm: 'ln_e',
   layers: 'h',
   finalNorm: 'ln_f',
-  projectOut: 'project_out',
   head: 'lm_head',
   attentionNorms: { input: 'ln_1' },
   attention: { packed: 'attn.c_attn', order: 'by-part', output: 'attn.c_proj' },

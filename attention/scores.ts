@@ -11,7 +11,7 @@ export interface Alibi {
   readonly slopes: readonly number[];
   /**
    * `distance`: factor * slope * (key - query). `bfloat16`: factor * slope * key, where the key's position and the product with the slope are
-   * bfloat16 numbers, as Falcon was trained: the softmax takes no notice of what all keys share, but rounded so, near keys tie.
+   * bfloat16 numbers, as Falcon was trained: the softmax takes no notice of what all keys share, but rounded so, keys beside each other tie, the more the further they lie from position 0.
    */
   readonly form: 'distance' | 'bfloat16';
   readonly factor: number;
@@ -27,7 +27,7 @@ export interface ScoreRules {
 /** Scores as they are. */
 export const PLAIN_SCORES: ScoreRules = { softcap: null, alibi: null };
 
-/** scale * (q . k) -> the score of query head h at one absolute position for the key at another, rounding every operation. */
+/** scale * (q . k) -> the score of query head h at one absolute position for the key at another. The bias is a constant, computed in float64 and rounded once. */
 export function scoreOf(
   scaledProduct: number,
   { softcap: cap, alibi }: ScoreRules,

@@ -13,7 +13,7 @@ export interface NormConfig {
   /** What is learned: a factor, and an offset. */
   readonly weight: boolean;
   readonly bias: boolean;
-  /** What is added to the factor as it is stored: 1 in Gemma and Nemotron, which learn how far it lies from 1. */
+  /** What is added to the factor as it is stored: 1 in Gemma and Nemotron, which learn how far it lies from 1. `NormWeights` hold the sum. */
   readonly weightOffset: number;
 }
 

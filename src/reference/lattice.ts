@@ -37,8 +37,8 @@ const EXACT: Relation = { kind: 'exact' };
 const LOSSY: Relation = { kind: 'lossy' };
 
 /**
- * What a reordered choice may add to the error of a logit, in unit roundoffs of the largest |logit|. Measured on every fixture
- * (`npm run report:lattice` says the largest).
+ * What a reordered choice may add to the error of a logit, in unit roundoffs of the largest |logit|. Measured on the fixtures
+ * that `npm run report:lattice` runs, which says the largest; test/conformance/families.test.ts holds every family to it.
  */
 const REORDERED = { kind: 'reordered', bound: 512, given: null } as const satisfies Relation;
 

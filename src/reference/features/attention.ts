@@ -85,7 +85,7 @@ export const ATTENTION_FEATURES: readonly Feature[] = [
   {
     name: 'ALiBi in bfloat16',
     group: 'positions',
-    note: () => 'ALiBi is rounded to bfloat16, so that keys far from position 0 tie',
+    note: () => 'ALiBi is rounded to bfloat16, so that keys beside each other tie far from position 0',
     has: someGrouped(({ alibi }) => alibi?.form === 'bfloat16'),
   },
   {

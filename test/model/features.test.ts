@@ -7,7 +7,7 @@ import { flat } from '../../src/tensor/tensor.js';
 import { CHECKPOINTS, FAMILY_CHECKPOINTS, fixture, GOLDENS, goldenOptions, readGolden } from '../support/fixtures.js';
 import { WITHOUT } from '../support/without.js';
 
-const RANDOM = [...CHECKPOINTS.filter((name) => name.startsWith('tiny-')), ...FAMILY_CHECKPOINTS];
+const ALL = [...CHECKPOINTS, ...FAMILY_CHECKPOINTS];
 
 /** What every change moves a logit by at least, of logits that are a few units large: hundreds of times what float32 does. */
 const CLEAR = 1e-2;
@@ -17,11 +17,11 @@ it('every feature can be left out, or there is a reason why not', () => {
 });
 
 it('every feature is in a golden', () => {
-  const configs = RANDOM.map((name) => loadModel(fixture(name), goldenOptions(name)).config);
+  const configs = ALL.map((name) => loadModel(fixture(name), goldenOptions(name)).config);
   for (const { name, has } of FEATURES) expect(configs.some(has), name).toBe(true);
 });
 
-describe.each(RANDOM)('%s', (checkpoint) => {
+describe.each(ALL)('%s', (checkpoint) => {
   const { name } = GOLDENS.find((golden) => golden.checkpoint === checkpoint)!;
   const { inputIds, truth } = readGolden(name);
   const { config, weights, options } = loadModel(fixture(checkpoint), goldenOptions(checkpoint));

@@ -1,9 +1,12 @@
 /** Every family: the same bits in one pass, in chunks, with any strategy and cache that promise them; and near with the others. */
+import { join } from 'node:path';
 import { describe, expect, it } from 'vitest';
 import { loadModel } from '../../src/model/load.js';
+import { forward } from '../../src/model/transformer.js';
 import { relationOf } from '../../src/reference/lattice.js';
-import type { Precision } from '../../src/tensor/tensor.js';
+import { flat, type Precision } from '../../src/tensor/tensor.js';
 import { expectSameBits } from '../support/bits.js';
+import { copyOf, editJson } from '../support/checkpoint.js';
 import { FAMILY_CHECKPOINTS, fixture, goldenOptions } from '../support/fixtures.js';
 import { distance, exactOnes, logitsOf, refusalOf, textbook, withChoice } from './cases.js';
 
@@ -43,6 +46,26 @@ describe.each(FAMILY_CHECKPOINTS)('%s', (name) => {
     expect(apart * 2 ** -24).toBeLessThan(1e-11);
   });
 
+  it('a sequence beside another, further on in its own text, has the bits it has alone', async () => {
+    const [first, second] = [model.components.newCache(), model.components.newCache()];
+    const pass = (a: number[], b: number[]) =>
+      forward(
+        model,
+        [
+          { ids: a, cache: first },
+          { ids: b, cache: second },
+        ],
+        { logits: 'all' },
+      );
+    await pass(ids.slice(0, 3), ids.slice(0, 30));
+    const both = flat(await pass(ids.slice(3, 9), ids.slice(30)));
+    const alone = await logitsOf(model, ids, ids.length);
+    const rows = (from: number, to: number) => [
+      ...alone.subarray(from * model.config.vocabulary, to * model.config.vocabulary),
+    ];
+    expectSameBits(both, Float32Array.from([...rows(3, 9), ...rows(30, 40)]));
+  });
+
   it('is near with another kernel, and with the other form of a latent', async () => {
     const plain = textbook({ visibility: 'auto', positions: 'absolute' });
     const expected = await logitsOf(model, ids, ids.length);
@@ -59,4 +82,14 @@ describe.each(FAMILY_CHECKPOINTS)('%s', (name) => {
       expect(apart).toBeLessThanOrEqual(relation.kind === 'reordered' ? relation.bound : 0);
     }
   });
+});
+
+it('queries and keys that are normed after rope are normed too where they are rotated by slot', async () => {
+  const folder = copyOf('families/llama4-text');
+  // The fixture has layers without rope, which cannot be rotated by slot.
+  editJson(join(folder, 'config.json'), (config) => ({ ...config, no_rope_layers: [1, 1, 1, 1] }));
+  const model = loadModel(folder);
+  const ids = Array.from({ length: 40 }, (_, i) => (i * 37 + 11) % model.config.vocabulary);
+  const rotated = withChoice(model, { positions: 'in-cache' });
+  expect(distance(await logitsOf(rotated, ids, 9), await logitsOf(model, ids, 9))).toBeLessThan(1000);
 });

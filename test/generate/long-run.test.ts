@@ -3,9 +3,9 @@ import { setTimeout } from 'node:timers/promises';
 import { setFlagsFromString } from 'node:v8';
 import { runInNewContext } from 'node:vm';
 import { describe, expect, it } from 'vitest';
-import { generate } from '../../src/generate/generate.js';
+import { generate, longestText } from '../../src/generate/generate.js';
 import { argmax } from '../../src/generate/sampler.js';
-import { loadModel } from '../../src/model/load.js';
+import { type LoadOptions, loadModel } from '../../src/model/load.js';
 import { forward } from '../../src/model/transformer.js';
 import { type Floats, flat } from '../../src/tensor/tensor.js';
 import { fixture } from '../support/fixtures.js';
@@ -52,6 +52,24 @@ it.each([
   const model = loadModel(fixture(name), { visibility: { kind: 'sliding', window: 8 } });
   const ask = () => generate(model, [1, 2, 3], model.components.newCache(), { maxNewTokens: 100 });
   expect(ask).toThrow(message);
+});
+
+it.each<[string, LoadOptions, number]>([
+  // A window and its sinks that fill the context; and one token more.
+  ['tiny-llama-rope3-f16', { visibility: { kind: 'sinks', sinks: 4, window: 508 } }, Number.POSITIVE_INFINITY],
+  ['tiny-llama-rope3-f16', { visibility: { kind: 'sinks', sinks: 4, window: 509 } }, 512],
+  // Windows in some of its layers, and in the others none.
+  ['tiny-gpt-oss-bf16', {}, 512],
+  ['families/gpt2-scaled', { visibility: { kind: 'sliding', window: 8 } }, 96],
+  ['families/llama-longrope-short', { visibility: { kind: 'sinks', sinks: 2, window: 8 } }, 96],
+  // Rotated by slot, no token is further from another than its rope was made for.
+  [
+    'families/llama-longrope-short',
+    { visibility: { kind: 'sinks', sinks: 2, window: 8 }, positions: 'in-cache' },
+    Number.POSITIVE_INFINITY,
+  ],
+])('the longest text of %s with %j has %d tokens', (name, options, expected) => {
+  expect(longestText(loadModel(fixture(name), options))).toBe(expected);
 });
 
 it('generation goes on past four times the context, where a window bounds what is seen', async () => {

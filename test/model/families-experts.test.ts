@@ -118,6 +118,13 @@ describe('deepseek_v2', () => {
     expect(router({ topk_method: 'greedy', norm_topk_prob: true })).toMatchObject({ groups: 1, normalise: false });
   });
 
+  it('takes the code that transformers took over, in its own folder or in another of the hub', () => {
+    for (const folder of ['', 'deepseek-ai/DeepSeek-V2--']) {
+      const auto_map = { AutoModelForCausalLM: `${folder}modeling_deepseek.DeepseekV2ForCausalLM` };
+      expect(configure('deepseek-v2', { auto_map })).toEqual(configure('deepseek-v2'));
+    }
+  });
+
   it('gives the dense layers and the shared experts biases, and the others none', () => {
     const { layers } = configure('deepseek-v2', { mlp_bias: true });
     const { expert, shared } = layers[1]!.feedForward as ExpertsConfig;
@@ -171,6 +178,8 @@ describe('refused', () => {
     ['deepseek-v2', { n_group: null }, 'topk_method = "group_limited_greedy" needs n_group and topk_group'],
     ['deepseek-v2', { topk_method: 'noaux_tc' }, 'topk_method'],
     ['deepseek-v2', { auto_map: { AutoModelForCausalLM: 'modeling_x.X' } }, 'only modeling_deepseek is known'],
+    ['deepseek-v2', { auto_map: { AutoModelForCausalLM: 'remodeling_deepseek.X' } }, 'only modeling_deepseek is known'],
+    ['deepseek-v2', { auto_map: { AutoModelForCausalLM: 'modeling_deepseek_x.X' } }, 'only modeling_deepseek is known'],
     ['deepseek-v2', { n_group: 4 }, 'n_routed_experts = 6 does not make n_group = 4 groups of one size'],
     ['glm4-moe', { n_group: 6 }, 'n_routed_experts = 6 does not make n_group = 6 groups of two or more'],
     ['glm4-moe', { quantization_config: {} }, 'the key quantization_config = {} is not understood'],

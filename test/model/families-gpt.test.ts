@@ -60,6 +60,7 @@ describe('published files', () => {
     ['gpt2', GPT2, { queryHeads: 12, keyValueHeads: 12, headDim: 64, scale: 1 / 8, rope: null }],
     ['gpt-neo-125m', NEO, { scale: 1 }],
     ['gpt-j-6b', GPTJ, { headDim: 256, rope: { dim: 64, pairs: 'interleaved' } }],
+    ['a GPT-J that rotates whole heads', { ...GPTJ, rotary_dim: 256 }, { headDim: 256, rope: { dim: 256 } }],
     ['pythia-70m', PYTHIA, { headDim: 64, rope: { dim: 16, pairs: 'half-split' } }],
     ['starcoder', STARCODER, { queryHeads: 48, keyValueHeads: 1 }],
     ['mpt-7b-storywriter', STORYWRITER, { clip: 6, alibi: { form: 'distance' } }],
@@ -199,6 +200,8 @@ describe('persimmon', () => {
 
 it.each<[Json, string]>([
   [{ ...GPT2, n_head: 7 }, 'the head dim 109.71428571428571'],
+  [{ ...GPT2, n_inner: 0 }, 'the key n_inner = 0 is not valid'],
+  [{ ...GPT2, pruned_heads: { 0: [1] } }, 'the key pruned_heads.0 = [1] is not understood'],
   [{ ...GPT2, add_cross_attention: true }, 'only decoder-only models are supported'],
   [{ ...NEO, num_layers: 13 }, 'makes 12 layers, and num_layers = 13'],
   [

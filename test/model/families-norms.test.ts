@@ -137,6 +137,7 @@ describe('phi3', () => {
       { rope_scaling: { type: 'linear', factor: 2 } },
       'rope_type = linear, and the rope of phi3 is default or longrope',
     ],
+    [{ rope_scaling: { type: 'yarn', factor: 2 } }, 'rope_type = yarn, and the rope of phi3 is default or longrope'],
     [{ partial_rotary_factor: 1 }, 'short_factor has 6 entries, and 16 rotated values have 8 pairs'],
     [{ attention_bias: true }, 'attention_bias = true is not valid'],
     [{ auto_map: { AutoModelForCausalLM: 'modeling_mine.X' } }, 'code of its own; only modeling_phi3 is known'],

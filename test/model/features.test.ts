@@ -21,6 +21,14 @@ it('every feature is in a golden', () => {
   for (const { name, has } of FEATURES) expect(configs.some(has), name).toBe(true);
 });
 
+it('every checkpoint has one way of sharing key/value heads', () => {
+  const heads = FEATURES.filter(({ group }) => group === 'heads');
+  for (const name of ALL) {
+    const { config } = loadModel(fixture(name), goldenOptions(name));
+    expect(heads.filter(({ has }) => has(config)).length, name).toBe(1);
+  }
+});
+
 describe.each(ALL)('%s', (checkpoint) => {
   const { name } = GOLDENS.find((golden) => golden.checkpoint === checkpoint)!;
   const { inputIds, truth } = readGolden(name);

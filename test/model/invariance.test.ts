@@ -86,6 +86,17 @@ describe('a pass that fails', () => {
     expect(after).toEqual((await plain(NAMES[0]!, [1, 2, 3, 4])).slice(-256));
   });
 
+  it('because there are no more learned positions leaves its cache with those that there are', async () => {
+    const model = loadModel(fixture('families/gpt2-scaled'));
+    const cache = model.components.newCache();
+    await forward(model, [{ ids: Array(95).fill(1), cache }]);
+    await expect(forward(model, [{ ids: [1, 1], cache }])).rejects.toThrow(
+      'Position 96 has no embedding: this model learned the positions 0 to 95, and has no other.',
+    );
+    await forward(model, [{ ids: [1], cache }]);
+    expect(cache.next).toBe(96);
+  });
+
   it('because two sequences share a cache, or there is none, never begins', async () => {
     const model = loadModel(fixture(NAMES[0]!));
     const cache = model.components.newCache();

@@ -1,6 +1,7 @@
 /** Ropes that depend on the length of a sequence (dynamic, longrope): a model has one of them, for the length that it is loaded for. */
 import { describe, expect, it } from 'vitest';
 import { checkRequest, feed } from '../../src/generate/generate.js';
+import { describeRun } from '../../src/model/describe.js';
 import { type LoadOptions, loadModel } from '../../src/model/load.js';
 import { forward } from '../../src/model/transformer.js';
 import { flat } from '../../src/tensor/tensor.js';
@@ -48,6 +49,12 @@ describe.each(CASES)('$name', ({ name, trained, other, pair }) => {
       `The prompt's ${trained - 2} tokens and 3 new ones exceed the model's context of ${trained}; ask for at most 2 new tokens, ` +
         'or load it with a rope for more, if it can have one (--rope-length, ropeLength).',
     );
+  });
+
+  it('names the length that its rope is for in what a run is recorded with', () => {
+    const recorded = [{}, { ropeLength: trained + 4 }].map((options) => describeRun(load(name, options)).ropeLength);
+    expect(recorded).toEqual([`${trained}`, `${trained + 4}`]);
+    expect(describeRun(loadModel(fixture('tiny-llama-rope3-f16')))).not.toHaveProperty('ropeLength');
   });
 
   const ids = [...inputIds, ...generatedIds.slice(0, -1)];

@@ -1,6 +1,8 @@
 import { readFileSync } from 'node:fs';
-import { expect, it } from 'vitest';
+import { describe, expect, it } from 'vitest';
 import { llama } from '../../src/model/families/llama.js';
+import { nemotron } from '../../src/model/families/nemotron.js';
+import { ropeOf } from '../../src/model/families/rope-config.js';
 import { loadModel } from '../../src/model/load.js';
 import { fixture } from '../support/fixtures.js';
 
@@ -40,4 +42,51 @@ it('takes a theta of 10,000 where none is given, as transformers does', () => {
     10_000 ** (-2 / 24),
     14,
   );
+});
+
+it('rotates the whole part of a head that a fraction makes, rounded down, and refuses one of no pair', () => {
+  const dimOf = (partial_rotary_factor: number) =>
+    ropeOf({ partial_rotary_factor }, { dim: 14, partial: 1, context: 512 }, origin).dim;
+  expect([0.2, 0.3, 1].map(dimOf)).toEqual([2, 4, 14]); // of 2.8, 4.2 and 14 values
+  expect(() => dimOf(0.05)).toThrow('its part of 0.05 that is rotated');
+});
+
+it('refuses to rotate more than a head', () => {
+  for (const keys of [
+    { partial_rotary_factor: 1.5 },
+    { rope_parameters: { rope_type: 'default', partial_rotary_factor: 1.5 } },
+  ]) {
+    expect(() => nemotron.configure({ ...shape, ...keys, model_type: 'nemotron' }, origin)).toThrow(
+      'partial_rotary_factor = 1.5 is not valid',
+    );
+  }
+});
+
+it.each<[object, number]>([
+  [{ rope_type: 'yarn', factor: 0.5 }, 1], // a context that is made shorter changes no magnitude
+  [{ rope_type: 'yarn', factor: 8, mscale: 2 }, 0.1 * Math.log(8) + 1], // one of the two factors alone says nothing
+  [{ rope_type: 'yarn', factor: 8, mscale_all_dim: 2 }, 0.1 * Math.log(8) + 1],
+  [{ rope_type: 'longrope', factor: 0.5, short_factor: Array(16).fill(1), long_factor: Array(16).fill(1) }, 1],
+])('%j has a magnitude of %d', (rope_parameters, magnitude) => {
+  const { rope } = llama.configure({ ...shape, rope_parameters }, origin).layers[0]!.attention;
+  expect(rope!.magnitude).toBeCloseTo(magnitude, 14);
+});
+
+describe('yarn', () => {
+  const frequenciesOf = (rope_theta: number, original_max_position_embeddings: number) => {
+    const rope_parameters = { rope_type: 'yarn', rope_theta, factor: 8, original_max_position_embeddings };
+    return llama.configure({ ...shape, rope_parameters }, origin).layers[0]!.attention.rope!.frequencies;
+  };
+
+  it('has a ramp that may end beyond the last pair', () => {
+    // Of 16 pairs: pair 12.9 turns 32 times in 8,192 positions, and pair 24.9 would turn once.
+    const part = (15 - 12) / (25 - 12);
+    expect(frequenciesOf(100, 8192)[15]).toBeCloseTo(100 ** (-30 / 32) * (1 - part + part / 8), 14);
+  });
+
+  it('steps where its ramp has no length', () => {
+    const found = frequenciesOf(10_000, 6); // in which no pair turns once
+    for (const [i, frequency] of found.entries())
+      expect(frequency).toBeCloseTo(10_000 ** (-i / 16) / (i === 0 ? 1 : 8), 14);
+  });
 });

@@ -11,6 +11,7 @@ import { attentionTypes, layerTypesOf, windowed } from './windows.js';
 
 const keys = {
   ...decoderKeys,
+  num_key_value_heads: count.nullable().default(8),
   head_dim: count.nullable().default(64),
   hidden_act: z.literal('silu').default('silu'),
   max_position_embeddings: count.default(131072),

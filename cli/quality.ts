@@ -1,6 +1,7 @@
 import type { Command } from 'commander';
 import type { KvAmax } from '../attention/cache/codec/format.js';
 import { UsageError } from '../src/errors.js';
+import { slotRefusal } from '../src/model/components.js';
 import type { Model } from '../src/model/load.js';
 import { calibrate, expectScalesOf, readScales } from '../src/reference/calibrate.js';
 import { lossyForms, lossyRules, measureQuality, type Quality } from '../src/reference/quality.js';
@@ -53,7 +54,14 @@ async function run(folder: string, flags: Flags): Promise<void> {
   };
   const options = { segment, progress, pause };
   const choices = lossyForms(await amaxFor(model, ids, flags.kvScales), segment);
-  const found = await measureQuality(model, ids, [...choices, ...(ruled ? [] : lossyRules(window))], options);
+  const found = await measureQuality(
+    model,
+    ids,
+    [...choices, ...(ruled ? [] : lossyRules(window, model.config))],
+    options,
+  );
+  const refusal = model.config.layers.map(({ attention }) => slotRefusal(attention)).find(Boolean);
+  if (refusal && !ruled) process.stderr.write(`touchstone: left out: ${refusal}\n`);
   if (flags.json)
     process.stdout.write(`${JSON.stringify({ model: folder, tokens: ids.length, segment, choices: found })}\n`);
   else process.stdout.write(text(folder, ids.length, segment, found));

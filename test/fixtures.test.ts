@@ -24,3 +24,8 @@ it('is under 40 MB', () => {
   const bytes = files.reduce((sum, name) => sum + statSync(join(FIXTURES, name)).size, 0);
   expect(bytes).toBeLessThan(40e6);
 });
+
+it('has under 20 MB of random checkpoints', () => {
+  const random = files.filter((name) => name.startsWith('tiny-') || name.startsWith('families'));
+  expect(random.reduce((sum, name) => sum + statSync(join(FIXTURES, name)).size, 0)).toBeLessThan(20e6);
+});

@@ -75,6 +75,8 @@ function checkOrigin(file: SafetensorsFile, model: Model): void {
   if (format !== FORMAT) {
     throw new CheckpointError(`${file.path}: expected a saved cache (format ${FORMAT}), got format '${format ?? ''}'.`);
   }
+  const [saved, own] = [membersOf(file, 'options'), optionsOf(model)];
+  expectOption(file, saved, 'ropeLength', own); // before the config that it changes
   const hashes = membersOf(file, 'sha256');
   for (const [name, hash] of Object.entries(checkpointOf(model))) {
     if (hashes[name] === hash) continue;
@@ -82,13 +84,16 @@ function checkOrigin(file: SafetensorsFile, model: Model): void {
       `${file.path}: the cache was saved with another ${name} than this model's; feed the prompt again and save it.`,
     );
   }
-  const saved = membersOf(file, 'options');
-  for (const [option, value] of Object.entries(optionsOf(model))) {
-    if (saved[option] === value) continue;
-    throw new CheckpointError(
-      `${file.path}: the cache was saved with ${option} = ${saved[option]}, and this run has ${value}; choose the same.`,
-    );
-  }
+  for (const option of Object.keys(own)) expectOption(file, saved, option, own);
+}
+
+type Options = Readonly<Record<string, string>>;
+
+function expectOption({ path }: SafetensorsFile, saved: Options, option: string, own: Options): void {
+  if (saved[option] === own[option]) return;
+  throw new CheckpointError(
+    `${path}: the cache was saved with ${option} = ${saved[option]}, and this run has ${own[option]}; choose the same.`,
+  );
 }
 
 const members = z.record(z.string(), z.string());

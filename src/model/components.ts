@@ -137,20 +137,22 @@ function slotRotations(
   const made = new Map<Rope, SlotRotations>();
   return (attention) => {
     if (positions === 'absolute') return null;
-    const { rope } = attention;
-    if (!rope) {
-      throw new UsageError(
-        'Positions in-cache: this model has layers without rope, whose keys carry no position that could be changed; choose absolute.',
-      );
-    }
-    if (!commutes(attention, rope)) {
-      throw new UsageError(
-        'Positions in-cache: this model norms queries and keys after rope, and its rope changes what the norm sees; choose absolute.',
-      );
-    }
+    const refusal = slotRefusal(attention);
+    if (refusal) throw new UsageError(refusal);
+    const rope = attention.rope!;
     if (!made.has(rope)) made.set(rope, new SlotRotations(rope, precision));
     return made.get(rope)!;
   };
+}
+
+/** Why rows of this attention cannot be rotated by slot; null: they can. */
+export function slotRefusal(attention: AttentionConfig): string | null {
+  const { rope } = attention;
+  if (!rope) {
+    return 'Positions in-cache: this model has layers without rope, whose keys carry no position that could be changed; choose absolute.';
+  }
+  if (commutes(attention, rope)) return null;
+  return 'Positions in-cache: this model norms queries and keys after rope, and its rope changes what the norm sees; choose absolute.';
 }
 
 /** Keys are stored before rope, so a norm that stands after it must see the same there: one over whole heads without weights, of pairs that keep their length. */

@@ -95,6 +95,7 @@ function unroundedRelation(a: RunChoice, b: RunChoice, config: ModelConfig, leng
     sameForm(attention(a), attention(b)),
     sameForm(FORMS.kernel[a.kernel], FORMS.kernel[b.kernel]),
     sameForm(FORMS.cache[a.cache], FORMS.cache[b.cache]),
+    sameForm(normOrder(a, config), normOrder(b, config)),
     weakest(
       config.layers.map((layer) => {
         const ruleOf = ({ visibility }: RunChoice) =>
@@ -104,6 +105,14 @@ function unroundedRelation(a: RunChoice, b: RunChoice, config: ModelConfig, leng
     ),
   ];
   return together(axes, routed ? 'the same experts' : null);
+}
+
+/** A norm after rope stands before it where rows are rotated by slot. */
+function normOrder({ positions }: RunChoice, { layers }: ModelConfig): string {
+  const after = layers.some(
+    ({ attention }) => attention.kind === 'grouped' && attention.qkNorm?.place === 'after-rope',
+  );
+  return after ? positions : 'any';
 }
 
 /** What choices on several axes come to: the bounds of those that reorder add up. */

@@ -5,7 +5,8 @@ import { idealBytes } from '../../attention/cache/plan.js';
 import { expectSize, RequestError } from '../errors.js';
 import { feed } from '../generate/generate.js';
 import { logProbability } from '../generate/sampler.js';
-import type { RunOptions } from '../model/components.js';
+import { type RunOptions, slotRefusal } from '../model/components.js';
+import type { ModelConfig } from '../model/config.js';
 import { assemble, type Model } from '../model/load.js';
 import { type Floats, flat } from '../tensor/tensor.js';
 import { exactly } from './calibrate.js';
@@ -62,15 +63,23 @@ export function lossyForms(amax: KvAmax, segment: number): LossyChoice[] {
   return forms.map((kvDtype) => ({ name: kvFormat(kvDtype).name, options: { kvDtype } }));
 }
 
-/** Every rule that hides some of the past, for a window of this many tokens. */
-export function lossyRules(window: number): LossyChoice[] {
+/** Every rule that hides some of the past, for a window of this many tokens; with positions in the cache where the model can have them. */
+export function lossyRules(window: number, { layers }: ModelConfig): LossyChoice[] {
+  const slots = layers.every(({ attention }) => slotRefusal(attention) === null);
   const sinks = Math.min(4, window - 1);
   const kept = { kind: 'sinks', sinks, window: window - sinks } as const;
   return [
     { name: `sliding ${window}`, options: { visibility: { kind: 'sliding', window } } },
     { name: `chunked ${window}`, options: { visibility: { kind: 'chunked', chunk: window } } },
     { name: `sinks ${sinks} + ${window - sinks}`, options: { visibility: kept } },
-    { name: `sinks ${sinks} + ${window - sinks} in-cache`, options: { visibility: kept, positions: 'in-cache' } },
+    ...(slots
+      ? [
+          {
+            name: `sinks ${sinks} + ${window - sinks} in-cache`,
+            options: { visibility: kept, positions: 'in-cache' },
+          } as const,
+        ]
+      : []),
   ];
 }
 

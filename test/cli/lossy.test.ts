@@ -187,6 +187,16 @@ it.each<[string[], number, string]>([
   expect(found.code).toBe(code);
 });
 
+it('quality leaves positions in the cache out where a model cannot have them, and says why', () => {
+  const args = ['quality', fixture('austen-gpt2'), '--text', textFile(), '--tokens', '41', '--segment', '20', '--json'];
+  const found = touchstone(args);
+  const { choices } = JSON.parse(found.out) as { choices: { name: string }[] };
+  expect(choices.map(({ name }) => name).slice(-3)).toEqual(['sliding 5', 'chunked 5', 'sinks 4 + 1']);
+  expect(found.err).toBe(
+    'touchstone: left out: Positions in-cache: this model has layers without rope, whose keys carry no position that could be changed; choose absolute.\n',
+  );
+});
+
 it('quality puts every lossy choice beside the exact run', () => {
   const args = ['quality', MODEL, '--text', textFile(), '--tokens', '150', '--segment', '64'];
   const { choices } = JSON.parse(output([...args, '--json'])) as { choices: Record<string, number | string>[] };

@@ -112,10 +112,11 @@ describe('qwen3_moe', () => {
 });
 
 describe('deepseek_v2', () => {
-  it('takes no notice of groups where the method is greedy, nor ever of norm_topk_prob', () => {
+  it('takes no notice of groups where the method is greedy, and does not divide weights by their sum', () => {
     const router = (change: Json) => experts(configure('deepseek-v2', change)).router;
     expect(router({})).toMatchObject({ groups: 3, groupsPerToken: 2, scale: 2 });
-    expect(router({ topk_method: 'greedy', norm_topk_prob: true })).toMatchObject({ groups: 1, normalise: false });
+    expect(router({ topk_method: 'greedy' })).toMatchObject({ groups: 1, normalise: false });
+    expect(() => router({ norm_topk_prob: true })).toThrow('and transformers never does');
   });
 
   it('takes the code that transformers took over, in its own folder or in another of the hub', () => {

@@ -74,8 +74,9 @@ describe.each(NAMES)('%s', (name) => {
       if (cache === 'paged') expect(known).toBe(0);
       else {
         expect(known).toBeLessThanOrEqual(whole(common.length + Math.min(b.length - 1, a.length)));
-        // the last block of a sequence is handed over a token late
-        expect(known).toBeGreaterThanOrEqual(whole(common.length - 1));
+        // the last block of a sequence is handed over a token late, and only what was handed over is paged
+        const handedOver = residual === 0 ? common.length - 1 : Math.floor((common.length - 1) / residual) * residual;
+        expect(known).toBeGreaterThanOrEqual(whole(handedOver));
       }
       await expectPlain(model, [...common, ...b], second, chunk);
       const third = second.fork();

@@ -41,6 +41,7 @@ function ignored<Key extends string>(...keys: Key[]): Record<Key, typeof anythin
 export const inertKeys = {
   ...ignored(
     // bookkeeping and training
+    '_attn_implementation',
     '_attn_implementation_autoset',
     '_flash_attn_2_enabled',
     '_name_or_path',

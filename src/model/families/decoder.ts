@@ -133,9 +133,11 @@ export function decoder(
   { layers, finalNorm, embedding, head }: ModelParts,
   origin: Origin,
 ): Omit<ModelConfig, 'family'> {
-  if (origin.ropeLength !== null && layers.every(({ attention }) => attention.rope === null)) {
+  const rotates = layers.some(({ attention }) => attention.rope !== null);
+  if (origin.ropeLength !== null && !rotates) {
     throw new UsageError(`--rope-length: the model of ${origin.file} has no rope.`);
   }
+  const context = keys.max_position_embeddings;
   return {
     vocabulary: keys.vocab_size,
     width: keys.hidden_size,
@@ -143,7 +145,7 @@ export function decoder(
     layers,
     finalNorm,
     head: { tied: keys.tie_word_embeddings, bias: false, scale: 1, softcap: null, ...head },
-    ...contextOf(keys, keys.max_position_embeddings, origin),
+    ...(rotates ? contextOf(keys, context, origin) : { context, ropeLength: null }),
   };
 }
 

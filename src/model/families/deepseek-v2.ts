@@ -22,8 +22,12 @@ const keys = {
   topk_group: count.nullish(),
   topk_method: z.enum(['greedy', 'group_limited_greedy']).default('greedy'),
   routed_scaling_factor: factor.default(1),
-  // Never used by `DeepseekV2TopkRouter` of transformers; the published files have false.
-  norm_topk_prob: anything,
+  norm_topk_prob: z
+    .literal(
+      false,
+      "DeepSeek's own code divides the weights then, and transformers never does: neither could be called right",
+    )
+    .default(false),
   // What the published files say, and transformers takes for granted.
   moe_layer_freq: z.literal(1).optional(),
   scoring_func: z.literal('softmax').optional(),

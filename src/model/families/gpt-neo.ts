@@ -64,13 +64,16 @@ export const gptNeo = family({
 /** What each layer sees; twelve times a global layer and a local one, where a file does not say. */
 function kindsOf({ attention_types, attention_layers, num_hidden_layers }: Keys, { file }: Origin) {
   const types = attention_types ?? [[['global', 'local'], 12] as const];
+  const expectLayers = (count: number) => {
+    if (count === num_hidden_layers) return;
+    throw new CheckpointError(
+      `${file}: attention_types (or attention_layers) makes ${count} layers, and num_layers = ${num_hidden_layers}.`,
+    );
+  };
+  if (attention_layers) expectLayers(attention_layers.length);
+  if (attention_layers && !attention_types) return attention_layers;
+  expectLayers(types.reduce((sum, [kinds, times]) => sum + kinds.length * times, 0)); // before so many are written out
   const counted = types.flatMap(([kinds, times]) => Array.from({ length: times }, () => kinds).flat());
-  const kinds = attention_layers ?? counted;
-  if (attention_types && kinds.join() !== counted.join()) {
-    throw new CheckpointError(`${file}: attention_layers and attention_types contradict each other; keep one of them.`);
-  }
-  if (kinds.length === num_hidden_layers) return kinds;
-  throw new CheckpointError(
-    `${file}: attention_types (or attention_layers) makes ${kinds.length} layers, and num_layers = ${num_hidden_layers}.`,
-  );
+  if (!attention_layers || attention_layers.join() === counted.join()) return counted;
+  throw new CheckpointError(`${file}: attention_layers and attention_types contradict each other; keep one of them.`);
 }

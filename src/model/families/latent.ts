@@ -1,5 +1,6 @@
 /** Multi-head latent attention as configs describe it (DeepSeek-AI 2024, "DeepSeek-V2"). */
 import type { LatentConfig } from '../../../attention/strategy/strategy.js';
+import { CheckpointError } from '../../errors.js';
 import type { NormConfig } from '../../math/norm.js';
 import type { Rope } from '../../math/rope.js';
 import { type DecoderNames, LLAMA_NAMES } from './bind.js';
@@ -8,7 +9,7 @@ import { rms } from './decoder.js';
 import { type RopeKeys, ropeOf } from './rope-config.js';
 
 export const latentKeys = {
-  num_key_value_heads: anything, // every head has its own key and value, whatever it says
+  num_key_value_heads: count.nullish(), // every head has its own key and value
   kv_lora_rank: count,
   q_lora_rank: count.nullish(),
   qk_nope_head_dim: count,
@@ -21,6 +22,7 @@ export const latentKeys = {
 
 interface Keys extends RopeKeys {
   readonly num_attention_heads: number;
+  readonly num_key_value_heads?: number | null | undefined;
   readonly q_lora_rank?: number | null | undefined;
   readonly kv_lora_rank: number;
   readonly qk_nope_head_dim: number;
@@ -34,6 +36,12 @@ export function latentOf(
   { pairs, norm, scaleFactor = 1 }: { pairs: Rope['pairs']; norm: NormConfig; scaleFactor?: number },
   origin: Origin,
 ): LatentConfig {
+  if ((keys.num_key_value_heads ?? keys.num_attention_heads) !== keys.num_attention_heads) {
+    throw new CheckpointError(
+      `${origin.file}: num_key_value_heads = ${keys.num_key_value_heads} differs from num_attention_heads = ${keys.num_attention_heads}; ` +
+        'with a latent every head has a key and a value of its own.',
+    );
+  }
   const { qk_nope_head_dim: nopeDim, qk_rope_head_dim: ropeDim, max_position_embeddings: context } = keys;
   return {
     kind: 'latent',

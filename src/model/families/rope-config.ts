@@ -6,6 +6,8 @@ import type { Origin } from './common.js';
 import { type LongRope, longRope, mscaleOf, ntkBase, scaledLlama3, type Yarn, yarn } from './rope-scaling.js';
 
 const positive = z.number().positive();
+/** Tokens; its logarithm divides. */
+const original = z.int().min(2);
 const shared = {
   rope_theta: positive.optional(),
   /** The part of a head that is rotated. */
@@ -19,7 +21,7 @@ const scaling = z.discriminatedUnion(
     z.strictObject({
       rope_type: z.literal('default'),
       ...shared,
-      original_max_position_embeddings: positive.optional(),
+      original_max_position_embeddings: original.optional(),
     }),
     z.strictObject({ rope_type: z.literal('linear'), ...shared, factor: positive }),
     z.strictObject({ rope_type: z.literal('dynamic'), ...shared, factor: positive }),
@@ -29,7 +31,7 @@ const scaling = z.discriminatedUnion(
       factor: positive,
       low_freq_factor: positive,
       high_freq_factor: positive,
-      original_max_position_embeddings: positive,
+      original_max_position_embeddings: original,
     }),
     z.strictObject({
       rope_type: z.literal('yarn'),
@@ -41,7 +43,7 @@ const scaling = z.discriminatedUnion(
       mscale_all_dim: z.number().nullish(),
       attention_factor: positive.nullish(),
       truncate: z.boolean().nullish(),
-      original_max_position_embeddings: positive.nullish(),
+      original_max_position_embeddings: original.nullish(),
     }),
     z.strictObject({
       rope_type: z.literal('longrope'),
@@ -50,7 +52,7 @@ const scaling = z.discriminatedUnion(
       long_factor: z.array(positive),
       factor: positive.nullish(),
       attention_factor: positive.nullish(),
-      original_max_position_embeddings: positive.nullish(),
+      original_max_position_embeddings: original.nullish(),
     }),
   ],
   {
@@ -83,7 +85,7 @@ export const ropeKeys = {
   rope_scaling: ropeScaling,
   rope_parameters: ropeScaling,
   /** Of the context that a scaled rope was trained on before it was scaled. */
-  original_max_position_embeddings: positive.nullish(),
+  original_max_position_embeddings: original.nullish(),
 };
 
 export type RopeKeys = z.output<z.ZodObject<typeof ropeKeys>>;
@@ -146,7 +148,7 @@ export function contextOf(
 /** The length up to which a rope that depends on the length is as it was trained; null: it does not depend on it. */
 function trainedLength(given: Scaling, keys: RopeKeys, context: number): number | null {
   if (given.rope_type === 'dynamic') return context;
-  return given.rope_type === 'longrope' ? originalOf(given, keys, context) : null;
+  return given.rope_type === 'longrope' ? Math.min(originalOf(given, keys, context), context) : null;
 }
 
 /** The original context. Beside the scaling's members it may stand at the top of the file, which then wins (as in transformers). */
@@ -197,7 +199,13 @@ export function ropeOf(keys: RopeKeys, shape: RopeShape, { file, ropeLength }: O
 
 /** How many values of a head are rotated. @throws CheckpointError unless they are pairs */
 function rotatedDim(given: Scaling, keys: RopeKeys, { dim, what, partial }: RopeShape, file: string): number {
-  const fraction = given.partial_rotary_factor ?? keys.partial_rotary_factor ?? partial ?? 1;
+  const [inner, outer] = [given.partial_rotary_factor, keys.partial_rotary_factor];
+  if (inner != null && outer != null && inner !== outer) {
+    throw new CheckpointError(
+      `${file}: partial_rotary_factor = ${outer} contradicts the ${inner} given with the rope type.`,
+    );
+  }
+  const fraction = inner ?? outer ?? partial ?? 1;
   if (partial === undefined && fraction !== 1) {
     throw new CheckpointError(`${file}: partial_rotary_factor = ${fraction}, and this family rotates whole heads.`);
   }

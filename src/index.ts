@@ -90,6 +90,7 @@ export type {
   ModelConfig,
   PlainConfig,
   RouterConfig,
+  SharedExpertConfig,
 } from './model/config.js';
 export { type Conversion, convertHeads } from './model/convert-heads.js';
 export { assemble, type ConfigOptions, type LoadOptions, loadModel, type Model } from './model/load.js';
@@ -105,6 +106,7 @@ export type {
   LayerWeights,
   ModelWeights,
   PlainWeights,
+  SharedExpertWeights,
 } from './model/weights.js';
 export { calibrate, type KvScales, readScales, writeScales } from './reference/calibrate.js';
 export { type Divergence, divergenceOf } from './reference/divergence.js';

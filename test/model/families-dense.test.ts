@@ -152,7 +152,7 @@ describe('qwen2 and qwen3', () => {
   });
 
   it('have a head dim of D / H (Qwen2), or of 128 (Qwen3), where the file does not say it', () => {
-    expect(attention(changed('qwen2')).headDim).toBe(12);
+    expect(attention(changed('qwen2', { head_dim: undefined })).headDim).toBe(12);
     const { headDim, qkNorm } = attention(changed('qwen3', { head_dim: undefined }));
     expect([headDim, qkNorm!.scope, qkNorm!.place]).toEqual([128, 'head', 'before-rope']);
   });

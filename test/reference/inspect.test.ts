@@ -5,7 +5,7 @@ import { fixture } from '../support/fixtures.js';
 
 it.each<[string, object]>([
   ['bloom', { positions: 'linear biases (ALiBi)', ropeDim: null, normPlacement: 'before each part', norm: 'layer' }],
-  ['cohere2', { positions: 'rope over 16 values (3 layers), none (1 layers)', ropeDim: 16, norm: 'layer' }],
+  ['cohere2', { positions: 'rope over 12 values (3 layers), none (1 layers)', ropeDim: 12, norm: 'layer' }],
   ['cohere2', { visibility: 'sliding 12 (3 layers), causal (1 layers)', tiedHead: true }],
   ['deepseek-v2-lite', { headDim: 20, ropeDim: 8, keyValueHeads: null, feedForwardWidth: 48, norm: 'rms' }],
   ['gemma2', { normPlacement: 'before and after each part', activation: 'gelu_pytorch_tanh' }],
@@ -24,6 +24,8 @@ const WINDOW = [
   'window: a window counts the current token (sliding 12)',
   'windows by layer: layers differ in what they see',
 ];
+const WIDTH = (joined: number, width: number) =>
+  `query heads x head dim = ${joined}, which is not the model width ${width}`;
 const NO_TOKENIZER = 'there is no tokenizer.json: prompts must be given as token ids';
 
 it.each<[string, string[]]>([
@@ -64,14 +66,16 @@ it.each<[string, string[]]>([
       ...WINDOW,
       `${PARALLEL}, and share its norm`,
       'logit factor: logits are multiplied by 0.6',
+      WIDTH(48, 64),
     ],
   ],
-  ['qwen2', [`${BIASES} (queries, keys and values)`]],
+  ['qwen2', [`${BIASES} (queries, keys and values)`, WIDTH(64, 48)]],
   [
     'olmo2',
     [
       'qk norm: queries and keys are normed (rms, all heads as one row, before rope)',
       'norm after: what a part makes is normed before it is added',
+      WIDTH(64, 48),
     ],
   ],
 ])('of %s a port should know', (name, expected) => {

@@ -16,14 +16,13 @@ export function expectFit(config: ModelConfig, weights: ModelWeights): void {
       `The config has ${config.layers.length} layers, and there are weights of ${weights.layers.length}.`,
     );
   }
-  const { embedding, head, finalNorm, layers } = config;
+  const { embedding, finalNorm, layers } = config;
   const projected = embedding.width !== config.width;
   const parts: readonly Part[] = [
     ['embedding.positions', embedding.positions, weights.embedding.positions],
     ['embedding.norm', embedding.norm, weights.embedding.norm],
     ['embedding.width', projected, weights.embedding.projectIn && weights.head.projectOut],
     ['finalNorm', finalNorm, weights.finalNorm],
-    ['head', head, weights.head],
     ...layers.flatMap((layer, i) => partsOf(`layers[${i}]`, layer, weights.layers[i]!)),
   ];
   const missing = parts.find(([, has, own]) => has && !own);

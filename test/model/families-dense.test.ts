@@ -87,7 +87,7 @@ describe('gemma2', () => {
 
   it('refuses windows of no length', () => {
     expect(() => changed('gemma2', { sliding_window: null })).toThrow(
-      'layer_types[0] is sliding_attention, and there is no window (sliding_window is null, or use_sliding_window is false)',
+      'layer_types[0] is sliding_attention, and there is no window (sliding_window is null or 0, or use_sliding_window is false)',
     );
   });
 });

@@ -96,7 +96,7 @@ describe('windows', () => {
   it('of qwen2_moe are refused where the file does not use them', () => {
     const layer_types = ['full_attention', 'sliding_attention', 'full_attention'];
     expect(() => configure('qwen2-moe', { layer_types })).toThrow(
-      'layers with sliding_attention need use_sliding_window = true and a sliding_window, got false and 0.',
+      'layer_types[1] is sliding_attention, and there is no window (sliding_window is null or 0, or use_sliding_window is false).',
     );
   });
 });

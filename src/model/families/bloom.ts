@@ -38,7 +38,6 @@ export const bloom = family({
     masked_softmax_fusion: anything,
     offset_alibi: anything,
     pretraining_pp: anything,
-    pretraining_tp: anything,
     skip_bias_add: anything,
     skip_bias_add_qkv: anything,
     slow_but_exact: anything,

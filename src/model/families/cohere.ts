@@ -19,7 +19,6 @@ export const cohereKeys = {
   use_parallel_block: z.literal(true).optional(),
   use_embedding_sharing: anything, // tie_word_embeddings is what counts
   use_parallel_embedding: anything,
-  pretraining_tp: anything,
 };
 
 /**

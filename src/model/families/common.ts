@@ -64,6 +64,7 @@ export const inertKeys = {
     'router_aux_loss_coef',
     'router_jitter_noise',
     'layerdrop',
+    'pretraining_tp', // splits the same sums over devices
     'resid_dropout',
     'resid_pdrop',
     'torch_dtype',

@@ -35,7 +35,6 @@ const keys = {
   auto_map: codeTakenOver('deepseek'),
   aux_loss_alpha: anything,
   ep_size: anything,
-  pretraining_tp: anything,
   seq_aux: anything,
 };
 

@@ -34,7 +34,6 @@ export const deepseekV3 = family({
     auto_map: codeTakenOver('deepseek'),
     aux_loss_alpha: anything,
     ep_size: anything,
-    pretraining_tp: anything,
     seq_aux: anything,
   },
 

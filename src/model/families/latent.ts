@@ -57,7 +57,7 @@ export function latentOf(
   };
 }
 
-/** DeepSeek's norms inside attention keep this eps, whatever rms_norm_eps says (`DeepseekV2Attention` and `DeepseekV3Attention` of transformers). */
+/** The norms inside attention keep this eps, whatever rms_norm_eps says (`DeepseekV2Attention`, `DeepseekV3Attention`, `MiniCPM3Attention` of transformers). */
 export const LATENT_NORM = rms(1e-6);
 
 export const LATENT_NAMES: DecoderNames = {

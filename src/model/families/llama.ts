@@ -1,6 +1,6 @@
 import { z } from 'zod';
 import { LLAMA_NAMES } from './bind.js';
-import { anything, flag } from './common.js';
+import { flag } from './common.js';
 import { bothBiases, decoderKeys, gated, grouped, headsOf, layer, rms, separateHeads, uniform } from './decoder.js';
 import { family } from './family.js';
 import { ropeOfHeads } from './rope-config.js';
@@ -13,8 +13,6 @@ export const llama = family({
     ...decoderKeys,
     attention_bias: flag.default(false),
     mlp_bias: flag.default(false),
-    // Splits the same sums over devices, which changes nothing but their rounding.
-    pretraining_tp: anything,
     // What SmolLM2's files say of themselves; interleaved pairs would be another rotation.
     is_llama_config: z.literal(true).optional(),
     rope_interleaved: z.literal(false, 'only the half-split layout of rope is supported').optional(),

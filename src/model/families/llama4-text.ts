@@ -18,6 +18,7 @@ import {
 } from './decoder.js';
 import { routed } from './experts.js';
 import { family } from './family.js';
+import { rotatedLayers } from './rope-by-layer.js';
 import { ropeOf } from './rope-config.js';
 import { layerTypesOf } from './windows.js';
 
@@ -84,14 +85,16 @@ export const llama4Text = family({
     const qkNorm = { norm: { ...norm, weight: false }, scope: 'head', place: 'after-rope' } as const;
     const rotated = grouped(heads, rope, { qkNorm: keys.use_qk_norm ? qkNorm : null });
     const unrotated = grouped(heads, null, { temperature: temperatureOf(keys) });
-    const rotates = rotatesOf(keys, origin.file);
+    // An empty list is as good as none.
+    const listed = keys.no_rope_layers?.length ? keys.no_rope_layers : null;
+    const rotates = rotatedLayers({ ...keys, no_rope_layers: listed }, origin);
     const dense = gated(keys.intermediate_size_mlp, keys.hidden_act);
     const sparse = sparseLayers(keys);
     const experts = sparse.length > 0 ? expertsOf(keys, origin.file) : dense;
     const visibilities = visibilitiesOf(keys, rotates, origin);
     const layers = layersOf(keys.num_hidden_layers, (i) =>
       layer(norm, {
-        attention: rotates(i) ? rotated : unrotated,
+        attention: rotates[i] ? rotated : unrotated,
         attentionBias: bothBiases(keys.attention_bias),
         visibility: visibilities[i]!,
         feedForward: sparse.includes(i) ? experts : dense,
@@ -104,21 +107,9 @@ export const llama4Text = family({
   keyValueHeads: separateHeads,
 });
 
-/** `no_rope_layers` has 0 for the layers without rope; where there is none, or it is empty, they are every `no_rope_layer_interval`-th one. */
-function rotatesOf(keys: Keys, file: string): (layer: number) => boolean {
-  const { no_rope_layers: given, no_rope_layer_interval: interval, num_hidden_layers: layers } = keys;
-  if (!given?.length) return (i) => (i + 1) % interval !== 0;
-  if (given.length >= layers) return (i) => given[i] !== 0;
-  throw new CheckpointError(`${file}: no_rope_layers has ${given.length} entries, and num_hidden_layers = ${layers}.`);
-}
-
-function visibilitiesOf(
-  keys: Keys,
-  rotates: (layer: number) => boolean,
-  origin: Origin,
-): readonly LayerConfig['visibility'][] {
+function visibilitiesOf(keys: Keys, rotates: readonly boolean[], origin: Origin): readonly LayerConfig['visibility'][] {
   const chunk = keys.attention_chunk_size;
-  const types = layerTypesOf(keys, origin, (i) => (rotates(i) ? 'chunked_attention' : 'full_attention'));
+  const types = layerTypesOf(keys, origin, (i) => (rotates[i] ? 'chunked_attention' : 'full_attention'));
   return types.map((type) => {
     if (type === 'full_attention') return { kind: 'causal' };
     if (chunk !== null) return { kind: 'chunked', chunk };

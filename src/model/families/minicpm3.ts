@@ -1,11 +1,8 @@
-import { anything, codeTakenOver, count, eps, factor, flag } from './common.js';
-import { bothBiases, branch, decoder, decoderKeys, gated, layer, layersOf, rms } from './decoder.js';
+import { codeTakenOver, count, eps, factor, flag } from './common.js';
+import { bothBiases, branch, decoderKeys, gated, layer, rms, uniform } from './decoder.js';
 import { family } from './family.js';
-import { LATENT_NAMES, latentKeys, latentOf } from './latent.js';
+import { LATENT_NAMES, LATENT_NORM, latentKeys, latentOf } from './latent.js';
 import { yarnScoreFactor } from './rope-config.js';
-
-/** The norms inside attention keep this, whatever rms_norm_eps says (`MiniCPM3Attention` of transformers). */
-const LATENT_NORM_EPS = 1e-6;
 
 /**
  * MiniCPM3 (OpenBMB 2024, model card; the factors are those of Hu et al. 2024, "MiniCPM", section 4): multi-head latent attention; what is embedded, what a
@@ -30,7 +27,6 @@ export const minicpm3 = family({
     scale_emb: factor.default(12),
     scale_depth: factor.nullable().default(1.4),
     dim_model_base: factor.nullable().default(256),
-    pretraining_tp: anything,
     auto_map: codeTakenOver('minicpm'),
   },
 
@@ -41,19 +37,15 @@ export const minicpm3 = family({
     const scale = keys.scale_depth === null ? 1 : keys.scale_depth / Math.sqrt(keys.num_hidden_layers);
     const scaled = branch({ inputNorm: norm, scale });
     const each = layer(norm, {
-      attention: latentOf(dims, { ...rotation, norm: rms(LATENT_NORM_EPS) }, origin),
+      attention: latentOf(dims, { ...rotation, norm: LATENT_NORM }, origin),
       attentionBias: bothBiases(keys.attention_bias),
       feedForward: gated(keys.intermediate_size, keys.hidden_act, keys.mlp_bias),
       attentionBranch: scaled,
       feedForwardBranch: scaled,
     });
-    const parts = {
-      layers: layersOf(keys.num_hidden_layers, () => each),
-      finalNorm: norm,
-      embedding: { scale: keys.scale_emb },
-      head: { scale: (keys.dim_model_base ?? keys.hidden_size) / keys.hidden_size },
-    };
-    return decoder(keys, parts, origin);
+    const embedding = { scale: keys.scale_emb };
+    const head = { scale: (keys.dim_model_base ?? keys.hidden_size) / keys.hidden_size };
+    return uniform(keys, each, norm, origin, { embedding, head });
   },
 
   names: LATENT_NAMES,

@@ -1,5 +1,5 @@
 import { LLAMA_NAMES } from './bind.js';
-import { anything, factor, flag } from './common.js';
+import { factor, flag } from './common.js';
 import {
   bothBiases,
   decoderKeys,
@@ -17,7 +17,7 @@ import { ropeOfHeads } from './rope-config.js';
 const { rms_norm_eps: _, ...withoutEps } = decoderKeys;
 
 /** Keys of all OLMos. */
-export const olmoKeys = { ...withoutEps, attention_bias: flag.default(false), pretraining_tp: anything };
+export const olmoKeys = { ...withoutEps, attention_bias: flag.default(false) };
 
 /** OLMo (Groeneveld et al. 2024): Llama with layer norms that learn nothing, and with queries, keys and values kept within bounds. */
 export const olmo = family({

@@ -1,5 +1,5 @@
 import { type DecoderNames, LLAMA_NAMES } from './bind.js';
-import { activation, anything, codeTakenOver, eps, flag } from './common.js';
+import { activation, codeTakenOver, eps, flag } from './common.js';
 import { bareKeys, bothBiases, grouped, headsOf, layer, layerNorm, plain, separateHeads, uniform } from './decoder.js';
 import { family } from './family.js';
 import { ropeOf } from './rope-config.js';
@@ -27,8 +27,6 @@ export const phi = family({
     hidden_act: activation.default('gelu_new'),
     layer_norm_eps: eps.default(1e-5),
     qk_layernorm: flag.default(false),
-    embd_pdrop: anything,
-    resid_pdrop: anything,
     auto_map: codeTakenOver('phi'),
   },
 

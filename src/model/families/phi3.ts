@@ -1,7 +1,7 @@
 import { z } from 'zod';
 import { CheckpointError } from '../../errors.js';
 import { type DecoderNames, LLAMA_NAMES } from './bind.js';
-import { anything, codeTakenOver, count, eps, type Origin } from './common.js';
+import { codeTakenOver, count, eps, type Origin } from './common.js';
 import { decoderKeys, gated, grouped, headsOf, layer, rms, uniform } from './decoder.js';
 import { family } from './family.js';
 import { type RopeKeys, ropeOf } from './rope-config.js';
@@ -26,8 +26,6 @@ export const phi3 = family({
     original_max_position_embeddings: count.default(4096),
     rms_norm_eps: eps.default(1e-5),
     sliding_window: count.nullish(),
-    embd_pdrop: anything,
-    resid_pdrop: anything,
     auto_map: codeTakenOver('phi3'),
     // What the published files say, and transformers takes for granted.
     attention_bias: z.literal(false).optional(),

@@ -1,13 +1,12 @@
 import { z } from 'zod';
-import { CheckpointError } from '../../errors.js';
-import type { ExpertsConfig, LayerConfig } from '../config.js';
+import type { ExpertsConfig } from '../config.js';
 import { LLAMA_NAMES } from './bind.js';
 import { count, flag, type Origin } from './common.js';
 import { decoder, decoderKeys, gated, grouped, headsOf, layer, layersOf, rms, separateHeads } from './decoder.js';
 import { expertCount, isSparse, NUMBERED_EXPERTS, routed, softmaxTopK, sparseKeys } from './experts.js';
 import { family } from './family.js';
 import { ropeOfHeads } from './rope-config.js';
-import { attentionTypes, layerTypesOf, windowed } from './windows.js';
+import { type AttentionType, attentionTypes, layerTypesOf, visibilitiesOf } from './windows.js';
 
 const keys = {
   ...decoderKeys,
@@ -37,7 +36,8 @@ export const qwen2Moe = family({
     const rope = ropeOfHeads(keys, heads, origin);
     const dense = gated(keys.intermediate_size, keys.hidden_act);
     const experts = expertsOf(keys, origin.file);
-    const visibilities = visibilitiesOf(keys, origin);
+    const window = keys.use_sliding_window ? keys.sliding_window || null : null;
+    const visibilities = visibilitiesOf(typesOf(keys, origin), window, origin);
     const layers = layersOf(keys.num_hidden_layers, (i) =>
       layer(norm, {
         attention: grouped(heads, rope),
@@ -68,18 +68,10 @@ export const qwen2Moe = family({
 });
 
 /** Without `layer_types`, every other layer below max_window_layers has the window (`Qwen2MoeConfig` of transformers 5). */
-function visibilitiesOf(keys: Keys, origin: Origin): LayerConfig['visibility'][] {
-  const { use_sliding_window: used, sliding_window: window, max_window_layers: below } = keys;
-  const types = layerTypesOf(keys, origin, (i) =>
-    used && i % 2 === 0 && i < below ? 'sliding_attention' : 'full_attention',
+function typesOf(keys: Keys, origin: Origin): readonly AttentionType[] {
+  return layerTypesOf(keys, origin, (i) =>
+    keys.use_sliding_window && i % 2 === 0 && i < keys.max_window_layers ? 'sliding_attention' : 'full_attention',
   );
-  return types.map((type) => {
-    if (type === 'full_attention') return windowed(null);
-    if (used && window) return windowed(window);
-    throw new CheckpointError(
-      `${origin.file}: layers with sliding_attention need use_sliding_window = true and a sliding_window, got ${used} and ${window}.`,
-    );
-  });
 }
 
 function expertsOf(keys: Keys, file: string): ExpertsConfig {

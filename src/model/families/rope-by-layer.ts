@@ -1,4 +1,4 @@
-/** Families whose layers with windows have another rope than those that see everything (Gemma 3, OLMo 3). */
+/** Families whose layers differ in their rope: another one in layers with windows (Gemma 3, OLMo 3), or none in some (SmolLM3, Llama 4). */
 import { isDeepStrictEqual } from 'node:util';
 import { z } from 'zod';
 import { CheckpointError } from '../../errors.js';
@@ -49,4 +49,21 @@ export function layeredRopes(
   const sliding = ropeOf(windowed, { ...shape, theta: windows.otherwise }, origin);
   const ropes = { full_attention: full, sliding_attention: isDeepStrictEqual(full, sliding) ? full : sliding };
   return { keys, ropes };
+}
+
+interface NoRopeKeys {
+  readonly no_rope_layers?: readonly number[] | null | undefined;
+  readonly no_rope_layer_interval: number;
+  readonly num_hidden_layers: number;
+}
+
+/**
+ * Which layers have rope: `no_rope_layers`, which is named after those that have none, has 0 for these; without it they are every
+ * `no_rope_layer_interval`-th one. @throws CheckpointError for a list that is too short
+ */
+export function rotatedLayers(keys: NoRopeKeys, { file }: Origin): boolean[] {
+  const { no_rope_layers: given, no_rope_layer_interval: interval, num_hidden_layers: layers } = keys;
+  if (!given) return Array.from({ length: layers }, (_, i) => (i + 1) % interval !== 0);
+  if (given.length >= layers) return given.map((has) => has !== 0);
+  throw new CheckpointError(`${file}: no_rope_layers has ${given.length} entries, and num_hidden_layers = ${layers}.`);
 }

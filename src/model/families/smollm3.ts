@@ -1,7 +1,6 @@
 import { z } from 'zod';
-import { CheckpointError } from '../../errors.js';
 import { LLAMA_NAMES } from './bind.js';
-import { anything, count, flag, type Origin } from './common.js';
+import { anything, count, flag } from './common.js';
 import {
   bothBiases,
   decoder,
@@ -15,6 +14,7 @@ import {
   separateHeads,
 } from './decoder.js';
 import { family } from './family.js';
+import { rotatedLayers } from './rope-by-layer.js';
 import { ropeOf } from './rope-config.js';
 import { attentionTypes, layerTypesOf, visibilitiesOf } from './windows.js';
 
@@ -35,7 +35,6 @@ export const smollm3 = family({
     sliding_window: count.nullish(),
     layer_types: attentionTypes,
     max_window_layers: anything, // of Qwen2's files, and not read
-    pretraining_tp: anything,
   },
 
   configure(keys, origin) {
@@ -62,17 +61,3 @@ export const smollm3 = family({
   names: LLAMA_NAMES,
   keyValueHeads: separateHeads,
 });
-
-interface RopeLayers {
-  readonly no_rope_layers?: readonly (0 | 1)[] | null | undefined;
-  readonly no_rope_layer_interval: number;
-  readonly num_hidden_layers: number;
-}
-
-/** Which layers have rope. The list, which is named after those that have none, has a 1 for each that has. */
-function rotatedLayers(keys: RopeLayers, { file }: Origin): boolean[] {
-  const { no_rope_layers: given, no_rope_layer_interval: interval, num_hidden_layers: layers } = keys;
-  if (!given) return Array.from({ length: layers }, (_, i) => (i + 1) % interval !== 0);
-  if (given.length >= layers) return given.map((has) => has === 1);
-  throw new CheckpointError(`${file}: no_rope_layers has ${given.length} entries, and num_hidden_layers = ${layers}.`);
-}

@@ -26,7 +26,6 @@ export const stablelm = family({
     use_qkv_bias: flag.default(false),
     qk_layernorm: flag.default(false),
     use_parallel_residual: flag.default(false),
-    hidden_dropout: anything,
     // What files from before transformers had the family say: transformers reads none of it.
     norm_eps: z.literal(1e-5, 'transformers reads layer_norm_eps, and 0.00001 without it').optional(),
     rope_pct: z.literal(0.25, 'transformers reads partial_rotary_factor, and 0.25 without it').optional(),

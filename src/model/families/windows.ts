@@ -17,7 +17,7 @@ export function visibilitiesOf(
   const layer = types.indexOf('sliding_attention');
   if (layer >= 0 && window == null) {
     throw new CheckpointError(
-      `${file}: layer_types[${layer}] is sliding_attention, and there is no window (sliding_window is null, or use_sliding_window is false).`,
+      `${file}: layer_types[${layer}] is sliding_attention, and there is no window (sliding_window is null or 0, or use_sliding_window is false).`,
     );
   }
   return types.map((type) => windowed(type === 'sliding_attention' ? window : null));

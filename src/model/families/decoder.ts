@@ -158,7 +158,7 @@ export function layersOf(count: number, make: (index: number) => LayerConfig): L
 export function uniform(
   keys: ModelKeys & { readonly num_hidden_layers: number },
   each: LayerConfig,
-  finalNorm: NormConfig,
+  finalNorm: NormConfig | null,
   origin: Origin,
   more: Pick<ModelParts, 'embedding' | 'head'> = {},
 ): Omit<ModelConfig, 'family'> {

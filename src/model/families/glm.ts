@@ -2,7 +2,7 @@ import type { z } from 'zod';
 import type { LayerConfig } from '../config.js';
 import { type DecoderNames, LLAMA_NAMES } from './bind.js';
 import { count, eps, flag, type Origin } from './common.js';
-import { decoder, decoderKeys, gated, grouped, headsOf, layer, layersOf, rms, separateHeads } from './decoder.js';
+import { decoderKeys, gated, grouped, headsOf, layer, rms, separateHeads, uniform } from './decoder.js';
 import { family } from './family.js';
 import { ropeOf } from './rope-config.js';
 
@@ -43,8 +43,7 @@ export const glm = family({
 
   configure(keys, origin) {
     const each = glmLayer(keys, origin);
-    const layers = layersOf(keys.num_hidden_layers, () => each);
-    return decoder(keys, { layers, finalNorm: rms(keys.rms_norm_eps) }, origin);
+    return uniform(keys, each, rms(keys.rms_norm_eps), origin);
   },
 
   names: GLM_NAMES,

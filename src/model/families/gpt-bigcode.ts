@@ -1,6 +1,6 @@
 import { prefixed } from './bind.js';
 import { activation, anything, flag } from './common.js';
-import { bothBiases, decoder, grouped, headsOf, layer, layerNorm, layersOf, plain } from './decoder.js';
+import { bothBiases, grouped, headsOf, layer, layerNorm, plain, uniform } from './decoder.js';
 import { family } from './family.js';
 import { GPT_NAMES, GPT_SPELLING, gptKeys, learnedPositions } from './gpt.js';
 
@@ -35,9 +35,7 @@ export const gptBigcode = family({
       attentionBias: bothBiases(true),
       feedForward: plain(keys.n_inner ?? 4 * keys.hidden_size, keys.activation_function, true),
     });
-    const layers = layersOf(keys.num_hidden_layers, () => each);
-    const embedding = learnedPositions(keys.max_position_embeddings);
-    return decoder(keys, { layers, finalNorm: norm, embedding }, origin);
+    return uniform(keys, each, norm, origin, { embedding: learnedPositions(keys.max_position_embeddings) });
   },
 
   // With one key/value head, its group is all there is: the order by group is the order by part.

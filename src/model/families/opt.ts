@@ -1,6 +1,6 @@
 import { prefixed } from './bind.js';
 import { activation, count, flag, layerCount } from './common.js';
-import { bothBiases, branch, decoder, grouped, headsOf, layer, layerNorm, layersOf, plain } from './decoder.js';
+import { bothBiases, branch, grouped, headsOf, layer, layerNorm, plain, uniform } from './decoder.js';
 import { family } from './family.js';
 import { GPT_NAMES } from './gpt.js';
 
@@ -42,11 +42,10 @@ export const opt = family({
       feedForward: plain(keys.ffn_dim, keys.activation_function, keys.enable_bias),
       feedForwardBranch: normed,
     });
-    const layers = layersOf(keys.num_hidden_layers, () => each);
     const finalNorm = keys.do_layer_norm_before && !keys._remove_final_layer_norm ? norm : null;
     const positions = { count: keys.max_position_embeddings, first: 2 };
     const embedding = { width: keys.word_embed_proj_dim ?? keys.hidden_size, positions };
-    return decoder(keys, { layers, finalNorm, embedding }, origin);
+    return uniform(keys, each, finalNorm, origin, { embedding });
   },
 
   names: prefixed('model.', {

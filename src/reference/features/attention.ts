@@ -40,8 +40,7 @@ export const ATTENTION_FEATURES: readonly Feature[] = [
   {
     name: 'rope on a part',
     group: 'positions',
-    note: ({ layers }) =>
-      `rope rotates the first ${layers.find(({ attention }) => attention.rope)!.attention.rope!.dim} values of a head`,
+    note: (config) => `rope rotates the first ${firstRope(config).dim} values of a head`,
     has: someRope((rope, layer) => !rotatesAll(rope, layer)),
   },
   {

@@ -49,6 +49,7 @@ function rotated(
 ): CacheBlock {
   return {
     positions: block.positions,
+    stored: null,
     read(name) {
       const rows = block.read(name);
       const from = streams.find((stream) => stream.name === name)?.ropeFrom ?? null;

@@ -1,5 +1,6 @@
 /** What passes between strategy, cache and kernel: named streams of rows, and blocks of them with their positions. */
 import { rowsOf, type Tensor } from '../src/tensor/tensor.js';
+import type { StoredRows } from './stored.js';
 
 /** A named stream that a strategy stores for each token: keys, values, latents, ... as rows [heads, dim]. */
 export interface StreamSchema {
@@ -19,6 +20,8 @@ export interface CacheBlock {
   readonly positions: Int32Array;
   /** The rows of a stream [S, heads, dim] in the working precision: a view where they are stored so, else widened. */
   read(stream: string): Tensor;
+  /** Where they are kept, if they stay beyond the pass; without it a kernel may only `read` them. */
+  readonly stored?: StoredRows | null;
 }
 
 /** Which rows of the past a layer may still ask for: all that a cache is told of a visibility rule. */
@@ -41,7 +44,8 @@ export interface LayerSchema {
 export function between(block: CacheBlock, from: number, to: number): CacheBlock {
   const [first, end] = [rowsBefore(block, from), rowsBefore(block, to)];
   const positions = block.positions.subarray(first, end);
-  return { positions, read: (stream) => rowsOf(block.read(stream), first, end) };
+  const stored = block.stored ? { store: block.stored.store, from: block.stored.from + first } : null;
+  return { positions, read: (stream) => rowsOf(block.read(stream), first, end), stored };
 }
 
 function rowsBefore({ positions }: CacheBlock, position: number): number {

@@ -45,6 +45,8 @@ export class NoCache implements KvCache {
 
   abort(): void {
     this.log.abort();
+    this.current?.abort();
+    this.current?.release();
     this.current = null;
   }
 

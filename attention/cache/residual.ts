@@ -119,7 +119,7 @@ export class ResidualCache implements KvCache {
     const rows = newRows(this.plan.stored[layer]!, to - from);
     const first = this.older.next;
     if (to > from) rows.writeInto(0, to - from, this.rowsFrom(layer, from - first, to - first));
-    return rows.block(0, consecutive(from, to - from));
+    return { ...rows.block(0, consecutive(from, to - from)), stored: null };
   }
 
   epochOf(query: number): number {

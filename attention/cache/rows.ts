@@ -1,24 +1,38 @@
 import { RequestError, ShapeError } from '../../src/errors.js';
 import { expectShape, flat, type Precision, type Tensor, tensor } from '../../src/tensor/tensor.js';
+import type { RowStore, Stored, StoredDtype, StoredKind, StoreWatcher } from '../stored.js';
 import type { CacheBlock, StreamRows } from '../streams.js';
-import { arrayFor, arrayOver, type Stored, type StoredDtype, type StoredPart } from './codec/codec.js';
+import { arrayFor, arrayOver, type StoredPart } from './codec/codec.js';
 import { bytesOf, type RowLayout } from './codec/layout.js';
 import { type Growth, grown } from './growth.js';
 import type { LayerPlan } from './layer-plan.js';
 
 /** Storage for rows of one layer: slots 0, 1, ... of each stream, in the arrays of its codec. */
-export class LayerRows {
+export class LayerRows implements RowStore {
   readonly layout: RowLayout;
   capacity = 0;
   private readonly precision: Precision;
   /** The arrays of each stream, in the order of the layout. */
   private arrays: Stored[][];
+  private readonly watchers: StoreWatcher[] = [];
 
   /** @param precision in which rows are read */
   constructor(layout: RowLayout, precision: Precision) {
     this.layout = layout;
     this.precision = precision;
     this.arrays = this.allocate(0);
+  }
+
+  get kind(): StoredKind {
+    return this.layout.kind;
+  }
+
+  arraysOf(stream: number): readonly Stored[] {
+    return this.arrays[stream]!;
+  }
+
+  watch(watcher: StoreWatcher): void {
+    this.watchers.push(watcher);
   }
 
   /** Bytes of the slots that are allocated. */
@@ -32,6 +46,7 @@ export class LayerRows {
     this.arrays = this.allocate(capacity);
     this.capacity = capacity;
     this.eachPart((part, arrays, s, p) => copySlots(part, before[s]![p]!, 0, arrays[p]!, 0, keep));
+    for (const watcher of this.watchers) watcher.resized(capacity, keep);
   }
 
   /** Doubles until it holds `needed` slots, up to `most`. */
@@ -65,6 +80,7 @@ export class LayerRows {
       }
       codec.encode(flat(given), from, count, this.arrays[s]!, to);
     }
+    for (const watcher of this.watchers) watcher.wrote(to, count);
   }
 
   /** Copies `count` slots of another store of this layout, bit for bit: whole runs, where rows come in runs. */
@@ -72,6 +88,7 @@ export class LayerRows {
     if (count === 0) return;
     this.expectSlots(other, from + count);
     this.eachPart((part, arrays, s, p) => copySlots(part, other.arrays[s]![p]!, from, arrays[p]!, to, count));
+    for (const watcher of this.watchers) watcher.wrote(to, count);
   }
 
   private expectSlots(other: LayerRows, needed: number): void {
@@ -89,7 +106,8 @@ export class LayerRows {
 
   /** The slots from `from` on as one block, at these positions. */
   block(from: number, positions: Int32Array): CacheBlock {
-    return { positions, read: (stream) => this.read(stream, from, positions.length) };
+    const read = (stream: string) => this.read(stream, from, positions.length);
+    return { positions, read, stored: { store: this, from } };
   }
 
   private read(stream: string, from: number, count: number): Tensor {

@@ -1,11 +1,6 @@
 /** How the rows of one stream are kept in arrays, and read from them. */
-import type { Float8Dtype } from '../../../src/tensor/dtype.js';
 import type { Floats, Precision } from '../../../src/tensor/tensor.js';
-
-/** What an array holds, by its safetensors name. */
-export type StoredDtype = 'F64' | 'F32' | 'F16' | 'BF16' | Float8Dtype | 'U8';
-
-export type Stored = Float64Array | Float32Array | Uint16Array | Uint8Array;
+import type { Stored, StoredDtype, StoredForm } from '../../stored.js';
 
 /** One of the arrays of a stream: for each run of `slots` slots, `length` elements of this shape. */
 export interface StoredPart {
@@ -31,6 +26,8 @@ export function storedPart(
  */
 export interface RowCodec {
   readonly parts: readonly StoredPart[];
+  /** What `decode` does, for kernels that do it themselves. */
+  readonly form: StoredForm;
   /** Stores `count` rows, those of `rows` [T, heads, dim] (flat) from its row `fromRow` on, in slots `toSlot`, `toSlot` + 1, ... */
   encode(rows: Floats, fromRow: number, count: number, arrays: readonly Stored[], toSlot: number): void;
   /** Reads `count` slots from `fromSlot` on as rows [count, heads, dim] (flat) in the working precision: a view where they are stored so. */

@@ -2,7 +2,8 @@
 import { roundTo16, tableOf } from '../../../src/tensor/dtype.js';
 import { type Floats, floats, type Precision } from '../../../src/tensor/tensor.js';
 import type { StreamSchema } from '../../streams.js';
-import { type RowCodec, type Stored, storedPart } from './codec.js';
+import type { Stored } from '../../stored.js';
+import { type RowCodec, storedPart } from './codec.js';
 import type { FloatFormat } from './format.js';
 
 export function floatCodec({ dtype }: FloatFormat, stream: StreamSchema): RowCodec {
@@ -15,6 +16,7 @@ function whole(dtype: Precision, { heads, dim }: StreamSchema): RowCodec {
   const size = heads * dim;
   return {
     parts: [storedPart('values', dtype === 'float64' ? 'F64' : 'F32', 1, [heads, dim])],
+    form: { kind: 'numbers' },
     encode(rows, fromRow, count, [values], toSlot) {
       values!.set(rows.subarray(fromRow * size, (fromRow + count) * size), toSlot * size);
     },
@@ -31,15 +33,16 @@ function whole(dtype: Precision, { heads, dim }: StreamSchema): RowCodec {
 /** 16 bits a value. Beyond its largest number float16 is infinite, as in IEEE 754. */
 function words(dtype: 'F16' | 'BF16', { heads, dim }: StreamSchema): RowCodec {
   const size = heads * dim;
+  const table = tableOf(dtype)!;
   return {
     parts: [storedPart('values', dtype, 1, [heads, dim])],
+    form: { kind: 'codes', bits: 16, table, scale_G: null },
     encode(rows, fromRow, count, [values], toSlot) {
       for (let i = 0; i < count * size; i++) {
         values![toSlot * size + i] = roundTo16(dtype, Math.fround(rows[fromRow * size + i]!));
       }
     },
-    decode: ([values], from, count, precision) =>
-      lookedUp(tableOf(dtype)!, values!, from * size, count * size, precision),
+    decode: ([values], from, count, precision) => lookedUp(table, values!, from * size, count * size, precision),
   };
 }
 

@@ -21,6 +21,7 @@ export function fp8Codec(format: Fp8Format, layer: number, stream: StreamSchema)
   const scales = Float32Array.from({ length: size }, (_, i) => scale_G[Math.floor(i / dim)]!);
   return {
     parts: [storedPart('values', dtype, 1, [heads, dim])],
+    form: { kind: 'codes', bits: 8, table, scale_G: format.scale === 'one' ? null : scale_G },
     encode(rows, fromRow, count, [values], toSlot) {
       for (let i = 0; i < count * size; i++) {
         values![toSlot * size + i] = roundTo8(dtype, f(f(rows[fromRow * size + i]!) / scales[i % size]!));

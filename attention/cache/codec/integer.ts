@@ -15,7 +15,8 @@ import { ShapeError } from '../../../src/errors.js';
 import { roundedToEven, roundTo16, tableOf } from '../../../src/tensor/dtype.js';
 import { type Floats, floats, type Precision } from '../../../src/tensor/tensor.js';
 import type { StreamSchema } from '../../streams.js';
-import { type RowCodec, type Stored, storedPart } from './codec.js';
+import type { Stored, StoredForm } from '../../stored.js';
+import { type RowCodec, storedPart } from './codec.js';
 import type { IntegerFormat } from './format.js';
 
 const f = Math.fround;
@@ -61,6 +62,7 @@ export function integerCodec(format: IntegerFormat, stream: StreamSchema): RowCo
       shared('scales'),
       ...(format.zero === 'affine' ? [shared('minima')] : []),
     ],
+    form: formOf(format, stream, range, dtype),
     encode(rows, fromRow, count, arrays, toSlot) {
       const { slots } = grouping;
       expectWholeRuns(slots, count, toSlot);
@@ -70,6 +72,17 @@ export function integerCodec(format: IntegerFormat, stream: StreamSchema): RowCo
     },
     decode: (arrays, fromSlot, count, precision) => decoded(scheme, arrays, fromSlot, count, precision),
   };
+}
+
+function formOf(
+  { zero, keys, group }: IntegerFormat,
+  { key }: StreamSchema,
+  { bits, least }: Range,
+  dtype: 'F16' | 'F32',
+): StoredForm {
+  const along = keys === 'channel' && key ? 'channel' : 'token';
+  const minima = zero === 'affine';
+  return { kind: 'integers', bits, signed: least < 0, minima, group, along, scaleTable: tableOf(dtype) };
 }
 
 /** Stores the rows of one run of slots, those of `rows` from the value at `at` on, with the scales that they share. */

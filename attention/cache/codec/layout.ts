@@ -1,4 +1,5 @@
 /** How a layer's rows lie in arrays: the codec of each of its streams, and what they take. */
+import type { StoredKind } from '../../stored.js';
 import type { LayerSchema, StreamSchema } from '../../streams.js';
 import { BYTES, type RowCodec } from './codec.js';
 import { floatCodec } from './floats.js';
@@ -12,13 +13,17 @@ export interface RowLayout {
   readonly alignment: number;
   /** All that decides what the bytes mean. */
   readonly form: string;
+  /** The same for kernels. */
+  readonly kind: StoredKind;
 }
 
 /** @throws UsageError for a format that has no meaning for the layer */
 export function layoutOf(asked: KvDtype | KvConfig, { streams }: LayerSchema, layer: number): RowLayout {
   const format = kvFormat(asked);
   const codecs = streams.map((schema) => ({ schema, codec: codecOf(format, schema, layer) }));
-  return { streams: codecs, alignment: format.alignment, form: JSON.stringify([format, streams]) };
+  const { alignment } = format;
+  const kind = { streams: codecs.map(({ schema, codec }) => ({ ...schema, form: codec.form })), alignment };
+  return { streams: codecs, alignment, form: JSON.stringify([format, streams]), kind };
 }
 
 function codecOf(format: KvFormat, schema: StreamSchema, layer: number): RowCodec {

@@ -15,7 +15,7 @@ export function calibrateCommand(): Command {
     .requiredOption('--text <file>', 'the text to measure on')
     .requiredOption('--out <file>', 'where to write: a .json file');
   return attentionOptions(command).action(async (folder: string, flags: Flags) => {
-    const { model, tokenizer } = loadPlain(folder, flags);
+    const { model, tokenizer } = await loadPlain(folder, flags);
     const ids = encodeText(flags.text, tokenizer, folder);
     expectNotRead(flags.out, '--out', folder, [flags.text]);
     const amax = await calibrate(model, ids, pause);

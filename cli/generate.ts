@@ -89,7 +89,7 @@ async function run(argument: string | undefined, flags: Flags): Promise<void> {
   const fromCache = flags.loadCache !== undefined && !flags.ids && given === '';
   const prompt = fromCache ? undefined : given;
   const watch = new Stopwatch();
-  const { model, tokenizer } = load(flags.model, flags);
+  const { model, tokenizer } = await load(flags.model, flags);
   if (flags.stop && !tokenizer) {
     throw new TouchstoneError(`${flags.model}: --stop needs a tokenizer.json, and there is none.`);
   }

@@ -32,7 +32,7 @@ export function goldenCommand(): Command {
     const prompts = [flags.prompt, flags.ids, flags.idsFile].filter((source) => source !== undefined);
     if (prompts.length !== 1)
       throw new UsageError(`Expected one of --prompt, --ids and --ids-file, got ${prompts.length || 'none'}.`);
-    const { model, tokenizer } = load(folder, flags);
+    const { model, tokenizer } = await load(folder, flags);
     const given = flags.ids ?? (flags.idsFile === undefined ? undefined : readIds(flags.idsFile));
     const ids = given ?? encodePrompt(flags.prompt!, tokenizer, folder);
     const { steps, prefillChunk, out } = flags;

@@ -1,5 +1,6 @@
 #!/usr/bin/env node
 import { Command, CommanderError } from 'commander';
+import { closeDevices } from '../attention/kernel/gpu/devices.js';
 import { TouchstoneError, UsageError } from '../src/errors.js';
 import { VERSION } from '../src/version.js';
 import { benchCommand } from './bench.js';
@@ -36,6 +37,8 @@ async function main(): Promise<void> {
     await program.parseAsync();
   } catch (error) {
     process.exitCode = report(error, process.argv.includes('--debug'));
+  } finally {
+    await closeDevices(); // a process does not end while a GPU is held
   }
 }
 

@@ -1,5 +1,6 @@
 /** Continuations of one prompt: feeds it, saves it where that is asked for, and goes on from it, once or several times. */
 import type { KvCache } from '../attention/cache/cache.js';
+import { addMoved, type Moved } from '../attention/kernel/scratch.js';
 import { AttentionCounter } from '../attention/layer.js';
 import { eosIdsOf } from '../src/checkpoint/folder.js';
 import { saveCache } from '../src/generate/cache-file.js';
@@ -38,6 +39,7 @@ export async function produce(
   watch: Stopwatch,
 ) {
   const counter = new AttentionCounter();
+  const moved = new MovedByPhase(counter);
   // Chunks give Ctrl-C its chance; without a cache each would compute all before it again.
   const prefillChunk = flags.prefillChunk ?? (flags.cache === 'none' ? undefined : 64);
   const options = { ...flags, eosIds: eosIdsOf(flags.model), prefillChunk, pause, counter };
@@ -46,6 +48,7 @@ export async function produce(
   if (flags.saveCache !== undefined || (flags.continuations > 1 && flags.cache !== 'none')) {
     await feed(model, ids, cache, { from: cache.next, chunk: prefillChunk, pause, counter });
     watch.lap('prefill');
+    moved.lap('prefill');
     if (flags.saveCache !== undefined) {
       saveCache(flags.saveCache, cache, model);
       if (flags.maxNewTokens === 0) process.stderr.write(`${flags.saveCache}: ${cache.next} tokens saved\n`);
@@ -61,7 +64,11 @@ export async function produce(
       process.stdout.write(`--- ${i + 1} of ${flags.continuations}, seed ${seed}\n`);
     }
     const text = new TextOut(tokenizer, ids, flags);
-    continuations.push(await continuation(generate(model, ids, own, { ...options, seed }), text, options, watch));
+    const lap = (phase: 'prefill' | 'decode') => {
+      watch.lap(phase);
+      moved.lap(phase);
+    };
+    continuations.push(await continuation(generate(model, ids, own, { ...options, seed }), text, options, lap));
     bytes = model.components.caches.bytes(own === cache ? [cache] : [cache, own]);
     if (own !== cache) own.release();
   }
@@ -72,20 +79,42 @@ export async function produce(
     counter,
     layers: model.config.layers.length,
     bytes,
+    moved: moved.bytes,
+    device: (await model.components.kernel.device?.()) ?? null,
   };
+}
+
+/** Bytes that a device and the host have exchanged, by phase. */
+class MovedByPhase {
+  readonly bytes: Record<'prefill' | 'decode', Moved>;
+  private last: Moved;
+  private readonly counter: AttentionCounter;
+
+  constructor(counter: AttentionCounter) {
+    this.counter = counter;
+    this.last = counter.scratch.moved;
+    this.bytes = { prefill: this.last, decode: this.last };
+  }
+
+  /** What has moved since the last lap belongs to this phase. */
+  lap(phase: 'prefill' | 'decode'): void {
+    const now = this.counter.scratch.moved;
+    this.bytes[phase] = addMoved(this.bytes[phase], this.last, now);
+    this.last = now;
+  }
 }
 
 async function continuation(
   tokens: AsyncIterable<GeneratedToken>,
   text: TextOut,
   { logprobs: wanted, eosIds }: { logprobs?: true; eosIds: readonly number[] },
-  watch: Stopwatch,
+  lap: (phase: 'prefill' | 'decode') => void,
 ): Promise<Continuation> {
   const newIds: number[] = [];
   const logprobs: number[] | undefined = wanted && [];
   try {
     for await (const { id, logits_N } of tokens) {
-      watch.lap(newIds.length === 0 ? 'prefill' : 'decode');
+      lap(newIds.length === 0 ? 'prefill' : 'decode');
       newIds.push(id);
       logprobs?.push(logProbability(logits_N, id));
       if (text.push(id)) break;

@@ -41,7 +41,7 @@ export function qualityCommand(): Command {
 }
 
 async function run(folder: string, flags: Flags): Promise<void> {
-  const { model, tokenizer } = loadPlain(folder, flags);
+  const { model, tokenizer } = await loadPlain(folder, flags);
   const ids = encodeText(flags.text, tokenizer, folder).slice(0, flags.tokens);
   const segment = flags.segment ?? model.config.context;
   if (segment > model.config.context) {

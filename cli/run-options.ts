@@ -9,6 +9,7 @@ import {
   membersOf,
 } from '../attention/cache/codec/format.js';
 import { CACHE_SIZES, CACHES, type CacheName, type CacheSizes } from '../attention/cache/index.js';
+import { DEVICE_CHOICES } from '../attention/kernel/gpu/devices.js';
 import { KERNELS } from '../attention/kernel/index.js';
 import { POSITION_POLICIES } from '../attention/slots.js';
 import { STRATEGIES } from '../attention/strategy/index.js';
@@ -24,7 +25,8 @@ import { ignoreOption, ropeLengthOption, wholeNumber } from './options.js';
 const names = (table: object) => Object.keys(table);
 
 /** What `attentionOptions` adds to a command: how queries meet keys, and in what precision. */
-export interface AttentionFlags extends Pick<RunOptions, 'attention' | 'positions' | 'kernel' | 'precision'> {
+export interface AttentionFlags
+  extends Pick<RunOptions, 'attention' | 'positions' | 'kernel' | 'device' | 'precision'> {
   readonly visibility: VisibilityName | 'auto';
   readonly window?: number;
   readonly sinks?: number;
@@ -73,6 +75,8 @@ export function attentionOptions(command: Command): Command {
   const positions = 'what rope rotates a token to: its place in the text, or in the cache';
   choice(command, '--positions <policy>', positions, POSITION_POLICIES, 'absolute');
   choice(command, '--kernel <kernel>', 'attention kernel', names(KERNELS), 'reference');
+  const device = 'of gpu: what runs it (auto: a GPU through WebGPU, else the processor through WebAssembly)';
+  choice(command, '--device <device>', device, DEVICE_CHOICES, 'auto');
   choice(command, '--precision <precision>', 'what everything is computed in', PRECISIONS, 'float32');
   return command.addOption(ropeLengthOption()).addOption(ignoreOption());
 }
@@ -217,27 +221,38 @@ function given<Value>(sizes: Readonly<Record<string, Value | undefined>>): Recor
   return Object.fromEntries(Object.entries(sizes).filter(([, value]) => value !== undefined)) as Record<string, Value>;
 }
 
+interface Loaded {
+  readonly model: Model;
+  readonly tokenizer: TextTokenizer | null;
+}
+
 /** Loads a checkpoint folder with its tokenizer (null if it has none), to be run as the flags say. */
-export function load(folder: string, flags: RunFlags): { model: Model; tokenizer: TextTokenizer | null } {
+export async function load(folder: string, flags: RunFlags): Promise<Loaded> {
   const { cache, kvScales: file } = flags;
   const stored = { cache, ...cacheSizesOf(flags) };
-  if (file === undefined) return loadWith(folder, flags, { ...stored, kvDtype: kvConfigOf(flags, undefined) });
+  if (file === undefined) return ready(loadWith(folder, flags, { ...stored, kvDtype: kvConfigOf(flags, undefined) }));
   kvConfigOf(flags, undefined); // flags that do not go together, before a file is read
   const scales = readScales(file);
   const { model, tokenizer } = loadWith(folder, flags, stored);
   expectScalesOf(model, scales, file);
   const options = { ...model.options, kvDtype: kvConfigOf(flags, scales.amax) };
-  return { model: assemble(model.config, model.weights, options, model.files), tokenizer };
+  return ready({ model: assemble(model.config, model.weights, options, model.files), tokenizer });
+}
+
+/** With what it runs on: a device that cannot be had is told of before any work. */
+async function ready(loaded: Loaded): Promise<Loaded> {
+  await loaded.model.components.kernel.device?.();
+  return loaded;
 }
 
 /** The same for a command that has no options of the cache. */
-export function loadPlain(folder: string, flags: AttentionFlags): { model: Model; tokenizer: TextTokenizer | null } {
-  return loadWith(folder, flags, {});
+export async function loadPlain(folder: string, flags: AttentionFlags): Promise<Loaded> {
+  return ready(loadWith(folder, flags, {}));
 }
 
-function loadWith(folder: string, flags: AttentionFlags, stored: Partial<RunOptions>) {
-  const { attention, positions, kernel, precision, ropeLength, ignoreConfigKey: ignoreConfigKeys } = flags;
-  const chosen = { attention, visibility: visibilityOf(flags), positions, kernel, precision, ...stored };
+function loadWith(folder: string, flags: AttentionFlags, stored: Partial<RunOptions>): Loaded {
+  const { attention, positions, kernel, device, precision, ropeLength, ignoreConfigKey: ignoreConfigKeys } = flags;
+  const chosen = { attention, visibility: visibilityOf(flags), positions, kernel, device, precision, ...stored };
   const model = loadModel(folder, { ...chosen, ropeLength, ignoreConfigKeys });
   return { model, tokenizer: loadTokenizer(folder, model.config.vocabulary) };
 }

@@ -1,4 +1,6 @@
 /** What `--stats` and `--json` say of a run. */
+import type { DeviceReport } from '../attention/kernel/kernel.js';
+import type { Moved } from '../attention/kernel/scratch.js';
 import type { AttentionCounter } from '../attention/layer.js';
 
 /** Adds up wall-clock time by phase. */
@@ -28,6 +30,23 @@ export interface Stats {
   readonly kv_rows_reused: number;
   /** The most bytes that an attention kernel took at once beside its inputs and outputs. */
   readonly scratch_bytes: number;
+  /** What the kernel ran on; null: on no device. */
+  readonly device: DeviceStats | null;
+}
+
+interface DeviceStats {
+  readonly name: string;
+  /** What gpu.js says that it ran. */
+  readonly ran: readonly string[];
+  readonly about: string;
+  readonly software: boolean;
+  readonly passed_over: readonly string[];
+  readonly kernels_compiled: number;
+  readonly compile_ms: number;
+  /** Held by its arrays when the run was over. */
+  readonly bytes: number;
+  readonly prefill: Moved;
+  readonly decode: Moved;
 }
 
 interface Measured {
@@ -36,9 +55,13 @@ interface Measured {
   readonly counter: AttentionCounter;
   readonly layers: number;
   readonly bytes: { readonly used: number; readonly allocated: number };
+  readonly device: DeviceReport | null;
+  /** Bytes that moved to and from it. */
+  readonly moved: Readonly<Record<'prefill' | 'decode', Moved>>;
 }
 
-export function statsOf({ ms }: Stopwatch, fed: number, { newTokens, counter, layers, bytes }: Measured): Stats {
+export function statsOf({ ms }: Stopwatch, fed: number, measured: Measured): Stats {
+  const { newTokens, counter, layers, bytes } = measured;
   return {
     load_ms: round(ms.load),
     prefill_tokens: counter.computed > 0 ? fed : 0,
@@ -50,7 +73,14 @@ export function statsOf({ ms }: Stopwatch, fed: number, { newTokens, counter, la
     kv_rows_computed: counter.computed / layers,
     kv_rows_reused: counter.reused / layers,
     scratch_bytes: counter.scratch.peakBytes,
+    device: measured.device && deviceStats(measured.device, measured.moved),
   };
+}
+
+function deviceStats(report: DeviceReport, moved: Measured['moved']): DeviceStats {
+  const { name, ran, about, software, passedOver: passed_over, compiled, compileMs, bytes } = report;
+  const compile = { kernels_compiled: compiled, compile_ms: round(compileMs) };
+  return { name, ran, about, software, passed_over, ...compile, bytes, ...moved };
 }
 
 export function statsText(stats: Stats, seed: number, sampled: boolean): string {
@@ -64,9 +94,27 @@ export function statsText(stats: Stats, seed: number, sampled: boolean): string 
     ['KV bytes', `${number(stats.kv_bytes_used)} used, ${number(stats.kv_bytes_allocated)} allocated`],
     ['KV rows', `${number(stats.kv_rows_computed)} computed, ${number(stats.kv_rows_reused)} reused (a layer)`],
     ['scratch', `${number(stats.scratch_bytes)} bytes at most in an attention kernel`],
+    ...(stats.device ? deviceLines(stats.device, stats.decode_tokens, number) : []),
     ...(sampled ? [['seed', String(seed)]] : []),
   ];
   return `\n${lines.map(([name, value]) => `${name!.padEnd(9)} ${value}`).join('\n')}\n`;
+}
+
+function deviceLines(
+  { name, ran, about, passed_over, kernels_compiled, compile_ms, bytes, prefill, decode }: DeviceStats,
+  steps: number,
+  number: (value: number) => string,
+): string[][] {
+  const each = (value: number) => number(Math.round(value / Math.max(steps, 1)));
+  const staged = decode.staged > 0 ? `, ${each(decode.staged)} staged` : '';
+  return [
+    ['device', `${name} (gpu.js ran ${ran.join(', ') || 'nothing'}): ${about}`],
+    ...passed_over.map((reason) => ['', `not taken: ${reason}`]),
+    ['compiled', `${kernels_compiled} kernels in ${number(compile_ms)} ms`],
+    ['moved', `prefill: ${number(prefill.uploaded)} bytes up, ${number(prefill.downloaded)} down`],
+    ['', `a decode step: ${each(decode.uploaded)} bytes up, ${each(decode.downloaded)} down${staged}`],
+    ['on device', `${number(bytes)} bytes`],
+  ];
 }
 
 function round(ms: number): number {

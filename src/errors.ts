@@ -26,6 +26,11 @@ export class RequestError extends TouchstoneError {
   override readonly name = 'RequestError';
 }
 
+/** A device that was asked for cannot be had, or cannot do what it was asked. */
+export class DeviceError extends TouchstoneError {
+  override readonly name = 'DeviceError';
+}
+
 /** @throws UsageError unless a size is a whole number of at least 1. */
 export function expectSize(name: string, value: unknown): void {
   if (Number.isSafeInteger(value) && (value as number) >= 1) return;

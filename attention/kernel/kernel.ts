@@ -1,4 +1,4 @@
-import type { Floats, Tensor } from '../../src/tensor/tensor.js';
+import type { Floats, Precision, Tensor } from '../../src/tensor/tensor.js';
 import type { ScoreRules } from '../scores.js';
 import type { CacheBlock } from '../streams.js';
 import type { Visibility } from '../visibility/visibility.js';
@@ -32,7 +32,36 @@ export interface AttentionKernel {
    * How far its results may lie from the reference kernel's: |difference| <= `bound(keys)` x unit roundoff x the largest |value|, where
    * `keys` is the number of visible keys and the unit roundoff is 2^-24 in float32, 2^-53 in float64. 0: not at all. (It says nothing of results
    * that are subnormal, nor of values so large that the sum of all of them overflows.)
+   * @param scores what it depends on where the kernel makes scores in another order, or of other roundings
    */
-  bound(keys: number): number;
+  bound(keys: number, scores: ScoreSize): number;
+  /** Set where it computes in this precision alone. */
+  readonly precision?: Precision;
   attend(calls: readonly AttentionCall[], scratch?: Scratch): void | Promise<void>;
+  /** Set where it runs on a device: gets it, if that has not been done yet, and tells of it. @throws DeviceError if it cannot be had */
+  device?(): Promise<DeviceReport>;
+}
+
+/** What the rounding of scores depends on. */
+export interface ScoreSize {
+  readonly keyDim: number;
+  /** The largest sum of what one score is made of: scale * sum of |q k|, the softcap, and |bias|. */
+  readonly magnitude: number;
+}
+
+/** What runs a kernel, and what it has done since it was opened. */
+export interface DeviceReport {
+  readonly name: string;
+  /** Asked of the compiled kernels: what really ran them. Empty: none has run. */
+  readonly ran: readonly string[];
+  readonly about: string;
+  /** It computes on the processor. */
+  readonly software: boolean;
+  /** Why no other device was chosen. */
+  readonly passedOver: readonly string[];
+  /** Kernels that were compiled, and the time it took. */
+  readonly compiled: number;
+  readonly compileMs: number;
+  /** Bytes of its arrays: copies of rows, and what kernels take beside. */
+  readonly bytes: number;
 }

@@ -29,10 +29,13 @@ export function rowsOfCall(call: AttentionCall) {
   const { heads: groups, valueDim } = rows[0]!;
   expectShape(call.q_THK, 'q', { T: call.positions.length, H: queryHeads, K: rows[0]!.keyDim });
   expectShape(call.out_THV, 'out', { T: tokens, H: queryHeads, V: valueDim });
-  if (queryHeads % groups !== 0) {
-    throw new ShapeError(`${queryHeads} query heads cannot share ${groups} key/value heads evenly.`);
-  }
-  return { rows, tokens, queryHeads, keyDim, valueDim, perGroup: queryHeads / groups };
+  return { rows, tokens, queryHeads, keyDim, valueDim, perGroup: perGroupOf(queryHeads, groups) };
+}
+
+/** Query heads of one key/value head. @throws ShapeError */
+export function perGroupOf(queryHeads: number, groups: number): number {
+  if (queryHeads % groups === 0) return queryHeads / groups;
+  throw new ShapeError(`${queryHeads} query heads cannot share ${groups} key/value heads evenly.`);
 }
 
 function readRows(block: CacheBlock, { keyStreams, valueStream }: AttentionCall): Rows {

@@ -1,9 +1,28 @@
 import { type Floats, floatsLike } from '../../src/tensor/tensor.js';
 
-/** Counts the bytes that kernels take beside their inputs and outputs: what lives now, and the most that ever did. */
+/** Bytes that moved between the host and a device, and within one between the memories of its kernels. */
+export interface Moved {
+  readonly uploaded: number;
+  readonly downloaded: number;
+  readonly staged: number;
+}
+
+/** A sum with what came between two readings added. */
+export function addMoved(sum: Moved, before: Moved, after: Moved): Moved {
+  const added = (of: keyof Moved) => sum[of] + after[of] - before[of];
+  return { uploaded: added('uploaded'), downloaded: added('downloaded'), staged: added('staged') };
+}
+
+/** Counts the bytes that kernels take beside their inputs and outputs, what lives now and the most that ever did; and what kernels on a device move. */
 export class Scratch {
+  moved: Moved = { uploaded: 0, downloaded: 0, staged: 0 };
   peakBytes = 0;
   private bytes = 0;
+
+  /** Adds what moved between two readings of a device's meter. */
+  countTraffic(before: Moved, after: Moved): void {
+    this.moved = addMoved(this.moved, before, after);
+  }
 
   /** A zeroed array of the same precision as another one. */
   floats(like: Floats, length: number): Floats {

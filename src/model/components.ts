@@ -4,7 +4,9 @@ import type { CacheOptions, KvCache } from '../../attention/cache/cache.js';
 import { type KvConfig, type KvDtype, type KvFormat, kvFormat } from '../../attention/cache/codec/format.js';
 import { CACHES, type CacheName, type CacheSizes, type CacheSource } from '../../attention/cache/index.js';
 import { type LayerPlan, plansOf } from '../../attention/cache/layer-plan.js';
-import { KERNELS, type KernelName } from '../../attention/kernel/index.js';
+import { DEVICE_CHOICES, type DeviceChoice } from '../../attention/kernel/gpu/devices.js';
+import { KERNELS, type KernelName, kernelOn } from '../../attention/kernel/index.js';
+import type { AttentionKernel } from '../../attention/kernel/kernel.js';
 import type { AttentionLayer } from '../../attention/layer.js';
 import { POSITION_POLICIES, type PositionPolicy, SlotRotations } from '../../attention/slots.js';
 import { STRATEGIES, type StrategyName } from '../../attention/strategy/index.js';
@@ -27,6 +29,8 @@ export interface RunOptions extends CacheSizes {
   /** The form in which the cache keeps rows; a dtype, or all that goes with it. `auto`: the precision. */
   readonly kvDtype: KvDtype | KvConfig | 'auto';
   readonly kernel: KernelName;
+  /** What the kernel gpu runs on. `auto`: a GPU if there is one, else the processor. */
+  readonly device: DeviceChoice;
   readonly precision: Precision;
 }
 
@@ -40,6 +44,7 @@ export const DEFAULT_OPTIONS: Omit<RunOptions, 'cacheTokens'> = {
   poolPages: Number.POSITIVE_INFINITY,
   kvDtype: 'auto',
   kernel: 'reference',
+  device: 'auto',
   precision: 'float32',
 };
 
@@ -50,6 +55,8 @@ export type Chosen = Readonly<
 
 export interface Components {
   readonly layers: readonly AttentionLayer[];
+  /** That of all layers. */
+  readonly kernel: AttentionKernel;
   /** What caches are made for. */
   readonly stores: CacheOptions;
   /** What a cache stores of each layer: those of `stores`. */
@@ -69,7 +76,8 @@ export function componentsOf(config: ModelConfig, weights: ModelWeights, options
   const { precision } = options;
   expectOneOf(PRECISIONS, 'precision', precision);
   expectOneOf(POSITION_POLICIES, 'positions', options.positions);
-  const layers = layersOf(config, weights, options);
+  const kernel = kernelFor(options);
+  const layers = layersOf(config, weights, options, kernel);
   const schemas = layers.map(({ strategy, visibility }) => ({ streams: strategy.streams, retention: visibility }));
   const stores = { layers: schemas, precision, dtype: options.kvDtype === 'auto' ? precision : options.kvDtype };
   const format = kvFormat(stores.dtype);
@@ -77,6 +85,7 @@ export function componentsOf(config: ModelConfig, weights: ModelWeights, options
   const distinct = (names: readonly string[]) => [...new Set(names)].join(', ');
   return {
     layers,
+    kernel,
     stores,
     schemas,
     format,
@@ -95,8 +104,26 @@ export function componentsOf(config: ModelConfig, weights: ModelWeights, options
   };
 }
 
-function layersOf(config: ModelConfig, weights: ModelWeights, options: RunOptions): AttentionLayer[] {
-  const kernel = chosenFrom(KERNELS, 'kernel', options.kernel);
+/** @throws UsageError for a device that would not be used, and for a precision that the kernel does not compute in */
+function kernelFor({ kernel: name, device, precision }: RunOptions): AttentionKernel {
+  chosenFrom(KERNELS, 'kernel', name);
+  expectOneOf(DEVICE_CHOICES, 'device', device);
+  if (device !== 'auto' && name !== 'gpu') {
+    throw new UsageError(`device (--device ${device}): goes with the kernel gpu (--kernel gpu), got ${name}.`);
+  }
+  const kernel = kernelOn(name, device);
+  if (kernel.precision === undefined || kernel.precision === precision) return kernel;
+  throw new UsageError(
+    `Kernel ${name} computes in ${kernel.precision}; for precision ${precision} choose the kernel reference or flash.`,
+  );
+}
+
+function layersOf(
+  config: ModelConfig,
+  weights: ModelWeights,
+  options: RunOptions,
+  kernel: AttentionKernel,
+): AttentionLayer[] {
   const slotsOf = slotRotations(options.positions, options.precision);
   return config.layers.map((layer, index) => {
     const attention = options.attention === 'auto' ? formOf(layer.attention) : options.attention;

@@ -45,7 +45,7 @@ const REORDERED = { kind: 'reordered', bound: 512, given: null } as const satisf
 /** Names of one form give the same bits; names of different forms the same sums in another order. */
 const FORMS = {
   attention: { mha: 'grouped', mqa: 'grouped', gqa: 'grouped', mla: 'absorbed', 'mla-naive': 'expanded' },
-  kernel: { reference: 'whole rows', flash: 'tiles' },
+  kernel: { reference: 'whole rows', flash: 'tiles', gpu: 'chunks' },
   cache: {
     none: 'rows',
     contiguous: 'rows',
@@ -93,7 +93,7 @@ function unroundedRelation(a: RunChoice, b: RunChoice, config: ModelConfig, leng
   const routed = config.layers.some(({ feedForward }) => feedForward.kind === 'experts');
   const axes = [
     sameForm(attention(a), attention(b)),
-    sameForm(FORMS.kernel[a.kernel], FORMS.kernel[b.kernel]),
+    byKernel(a, b),
     sameForm(FORMS.cache[a.cache], FORMS.cache[b.cache]),
     sameForm(normOrder(a, config), normOrder(b, config)),
     weakest(
@@ -125,6 +125,11 @@ function together(axes: readonly Relation[], given: 'the same experts' | null): 
 /** What one choice comes to in layers that differ. (The bound on logits is not one a layer.) */
 function weakest(layers: readonly Relation[]): Relation {
   return layers.find(({ kind }) => kind === 'lossy') ?? layers.find(({ kind }) => kind === 'reordered') ?? EXACT;
+}
+
+/** Chunks of a gpu kernel are runs of slots that depend on the cache, on what is fed together and on the device: it is not even itself to the bit. */
+function byKernel({ kernel: a }: RunChoice, { kernel: b }: RunChoice): Relation {
+  return FORMS.kernel[a] === FORMS.kernel[b] && FORMS.kernel[a] !== 'chunks' ? EXACT : REORDERED;
 }
 
 function sameForm(a: string, b: string): Relation {

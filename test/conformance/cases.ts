@@ -17,7 +17,8 @@ const names = <Name extends string>(table: Record<Name, unknown>) => Object.keys
 
 export const STRATEGY_NAMES: readonly StrategyName[] = names(STRATEGIES);
 export const CACHE_NAMES: readonly CacheName[] = names(CACHES);
-export const KERNEL_NAMES: readonly KernelName[] = names(KERNELS);
+/** Those of a device have a suite of their own. */
+export const KERNEL_NAMES: readonly KernelName[] = names(KERNELS).filter((name) => name !== 'gpu');
 
 export interface Rule {
   readonly visibility: VisibilityConfig | 'auto';

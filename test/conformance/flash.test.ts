@@ -12,7 +12,7 @@ import { consecutive } from '../../attention/streams.js';
 import { causal } from '../../attention/visibility/causal.js';
 import type { Visibility } from '../../attention/visibility/visibility.js';
 import { type Floats, flat, tensor } from '../../src/tensor/tensor.js';
-import { cut, double, rules, run } from '../support/attend.js';
+import { cut, double, NO_SCORES, rules, run } from '../support/attend.js';
 import { noise, type Problem, problem, single } from '../support/streams.js';
 
 /** The largest difference to the reference, in unit roundoffs of the largest value. */
@@ -62,7 +62,9 @@ describe('kernel flash', () => {
       });
       const sinks = withSinks ? convert(noise(shape.perGroup, 4)) : null;
       const kernel = flashOf(tile);
-      expect(await errorOf(kernel, given, shape.V, visibility, sinks)).toBeLessThanOrEqual(kernel.bound(shape.T));
+      expect(await errorOf(kernel, given, shape.V, visibility, sinks)).toBeLessThanOrEqual(
+        kernel.bound(shape.T, NO_SCORES),
+      );
     },
   );
 

@@ -28,7 +28,7 @@ for (const T of [64, 256, 1024]) {
     row([
       String(T),
       String(tile),
-      `${error(found.out, exact.out, given).toFixed(1)} / ${kernel.bound(T).toFixed(0)}`,
+      `${error(found.out, exact.out, given).toFixed(1)} / ${kernel.bound(T, { keyDim: K, magnitude: 1 }).toFixed(0)}`,
       bytes(found.scratch),
       bytes(exact.scratch),
       bytes(4 * G * perGroup * T * T),

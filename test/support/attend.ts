@@ -1,7 +1,7 @@
 /** One attention call over blocks made by hand. */
 import fc from 'fast-check';
 import { KERNELS, type KernelName } from '../../attention/kernel/index.js';
-import type { AttentionKernel } from '../../attention/kernel/kernel.js';
+import type { AttentionKernel, ScoreSize } from '../../attention/kernel/kernel.js';
 import { PLAIN_SCORES, type ScoreRules } from '../../attention/scores.js';
 import type { CacheBlock, StreamRows } from '../../attention/streams.js';
 import { causal } from '../../attention/visibility/causal.js';
@@ -52,6 +52,9 @@ export function cut(rows: StreamRows, positions: Int32Array, sizes: readonly num
   }
   return blocks;
 }
+
+/** For kernels whose scores are the reference's. */
+export const NO_SCORES: ScoreSize = { keyDim: 0, magnitude: 0 };
 
 export const double = (x: Float64Array) => x;
 export const window = sliding(9);

@@ -1,8 +1,8 @@
 /** Rows as floats: in the working precision, or rounded to another one, ties to even. */
 import { roundTo16, tableOf } from '../../../src/tensor/dtype.js';
 import { type Floats, floats, type Precision } from '../../../src/tensor/tensor.js';
-import type { StreamSchema } from '../../streams.js';
 import type { Stored } from '../../stored.js';
+import type { StreamSchema } from '../../streams.js';
 import { type RowCodec, storedPart } from './codec.js';
 import type { FloatFormat } from './format.js';
 

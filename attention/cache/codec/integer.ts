@@ -14,8 +14,8 @@
 import { ShapeError } from '../../../src/errors.js';
 import { roundedToEven, roundTo16, tableOf } from '../../../src/tensor/dtype.js';
 import { type Floats, floats, type Precision } from '../../../src/tensor/tensor.js';
-import type { StreamSchema } from '../../streams.js';
 import type { Stored, StoredForm } from '../../stored.js';
+import type { StreamSchema } from '../../streams.js';
 import { type RowCodec, storedPart } from './codec.js';
 import type { IntegerFormat } from './format.js';
 

@@ -1,0 +1,59 @@
+/** The devices of this process. Each is opened when it is first asked for, and shared. */
+import { DeviceError } from '../../../src/errors.js';
+import { DEVICE_NAMES, type Device, type DeviceName } from './device.js';
+import { HostDevice } from './host-device.js';
+import { WebGpu } from './webgpu-device.js';
+
+/** `auto`: a GPU that is one, else WebAssembly, else JavaScript. */
+export type DeviceChoice = DeviceName | 'auto';
+
+export const DEVICE_CHOICES = ['auto', ...DEVICE_NAMES] as const satisfies readonly DeviceChoice[];
+
+/** A device that was had, and for `auto` why not one before it. */
+export interface Found {
+  readonly device: HostDevice | WebGpu;
+  readonly passedOver: readonly string[];
+}
+
+/** A process has one WebGPU device, and compiled kernels serve all models. */
+const opened = new Map<DeviceName, Promise<HostDevice | WebGpu>>();
+let automatic: Promise<Found> | null = null;
+
+/** @throws DeviceError, saying why and what would help, if it cannot be had */
+export async function openDevice(choice: DeviceChoice): Promise<Found> {
+  if (choice !== 'auto') return { device: await open(choice), passedOver: [] };
+  automatic ??= first();
+  return automatic;
+}
+
+async function first(): Promise<Found> {
+  const passedOver: string[] = [];
+  for (const name of DEVICE_NAMES) {
+    try {
+      const device = await open(name);
+      if (name !== 'webgpu' || !device.software) return { device, passedOver };
+      passedOver.push(`webgpu is software here (${device.about})`);
+    } catch (error) {
+      if (!(error instanceof DeviceError)) throw error;
+      passedOver.push(error.message);
+    }
+  }
+  throw new DeviceError(`There is no device for gpu.js kernels: ${passedOver.join(' ')}`);
+}
+
+function open(name: DeviceName): Promise<HostDevice | WebGpu> {
+  const known = opened.get(name);
+  if (known) return known;
+  const device: Promise<HostDevice | WebGpu> = name === 'webgpu' ? WebGpu.open() : HostDevice.open(name);
+  opened.set(name, device);
+  device.catch(() => opened.delete(name)); // it may be there when it is asked for again
+  return device;
+}
+
+/** Closes all devices. A Node process that has used WebGPU must, or it does not end. */
+export async function closeDevices(): Promise<void> {
+  const devices: readonly Device[] = await Promise.all([...opened.values()]);
+  opened.clear();
+  automatic = null;
+  for (const device of devices) await device.close();
+}

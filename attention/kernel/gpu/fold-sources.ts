@@ -1,0 +1,99 @@
+/**
+ * The kernels that fold scores and values, a chunk of keys at a time (Milakov & Gimelshein 2018, algorithm 3, with the chunks side by side):
+ * the greatest score of each chunk, the weights exp(score - greatest), their sum and that of the values they weigh, and the merge of all chunks.
+ * The oracle is `softmaxInPlace` and `weightedSumInto` of ../reference.ts.
+ */
+import type { StoredStream } from '../../stored.js';
+import { arraysOf, constantsOf, readingOf } from './reading.js';
+import { CHUNK, eachLane, functionOf, HIDDEN, HIDDEN_BELOW, type KernelSource, returned } from './source.js';
+
+const NO_CONSTANTS = {};
+
+/** greatest [chunk, pack]: of scores [packs, keys, lanes]. */
+export function greatestSource(lanes: number): KernelSource {
+  const [arrays, scalars] = [['scores'], ['count']];
+  const body = `${eachLane(lanes, (lane) => `let greatest${lane} = ${HIDDEN};`)}
+for (let j = 0; j < ${CHUNK}; j++) {
+  const i = this.thread.x * ${CHUNK} + j;
+  if (i < count) {
+${eachLane(lanes, (lane) => `const score${lane} = scores[this.thread.y][i][${lane}];`)}
+${eachLane(lanes, (lane) => `if (score${lane} > greatest${lane}) { greatest${lane} = score${lane}; }`)}
+  }
+}
+${returned(lanes, (lane) => `greatest${lane}`)}`;
+  return {
+    name: 'greatest',
+    text: functionOf(arrays, scalars, body),
+    arrays,
+    scalars,
+    constants: NO_CONSTANTS,
+    lanes,
+  };
+}
+
+/** weights [x 8, y, pack]: of scores [packs, keys, lanes] and greatest [packs, chunks, lanes]. */
+export function weightsSource(lanes: number): KernelSource {
+  const [arrays, scalars] = [['scores', 'greatest'], [] as string[]];
+  const body = `const i = this.thread.y * 8 + this.thread.x;
+const chunk = Math.floor((i + 0.5) / ${CHUNK});
+${eachLane(
+  lanes,
+  (lane) => `const score${lane} = scores[this.thread.z][i][${lane}];
+let weight${lane} = Math.exp(score${lane} - greatest[this.thread.z][chunk][${lane}]);
+if (score${lane} < ${HIDDEN_BELOW}) { weight${lane} = 0; }`,
+)}
+${returned(lanes, (lane) => `weight${lane}`)}`;
+  return { name: 'weights', text: functionOf(arrays, scalars, body), arrays, scalars, constants: NO_CONSTANTS, lanes };
+}
+
+/**
+ * sums [v, chunk, pack]: of the values that weights [packs, keys, lanes] weigh. With `total`, column V is the sum of the weights. A weight of 0 takes no
+ * value, so that NaN in a row that is not seen stays unseen.
+ * @param keys that one thread sums
+ */
+export function sumsSource(stream: StoredStream, lanes: number, keys: number, total: boolean): KernelSource {
+  const arrays = ['weights', 'slots', ...arraysOf(stream, 'values')];
+  const scalars = ['count', 'packs'];
+  const weighted = `${readingOf(stream, 'values', 'this.thread.x')}
+${eachLane(lanes, (lane) => `if (weight${lane} > 0) { sum${lane} += weight${lane} * value; }`)}`;
+  const totals = eachLane(lanes, (lane) => `sum${lane} += weight${lane};`);
+  const body = `const head = Math.floor((this.thread.z + 0.5) / packs);
+${eachLane(lanes, (lane) => `let sum${lane} = 0;`)}
+for (let j = 0; j < ${keys}; j++) {
+  const i = this.thread.y * ${keys} + j;
+  if (i < count) {
+    const slot = slots[i];
+${eachLane(lanes, (lane) => `const weight${lane} = weights[this.thread.z][i][${lane}];`)}
+    ${total ? `if (this.thread.x < ${stream.dim}) {\n${weighted}\n} else {\n${totals}\n}` : weighted}
+  }
+}
+${returned(lanes, (lane) => `sum${lane}`)}`;
+  const text = functionOf(arrays, scalars, body);
+  return { name: 'sums', text, arrays, scalars, constants: constantsOf(stream), lanes };
+}
+
+/**
+ * merged [v, pack]: sums [packs, chunks, columns * lanes] of all chunks, brought to the greatest score of all of them. Column V is the sum of all
+ * weights, column V + 1 that greatest score.
+ * @param most chunks that there can be
+ */
+export function mergedSource(valueDim: number, lanes: number, most: number): KernelSource {
+  const [arrays, scalars] = [['greatest', 'sums'], ['chunks']];
+  const greatest = (lane: number) => `greatest[this.thread.y][c][${lane}]`;
+  const body = `${eachLane(lanes, (lane) => `let most${lane} = ${HIDDEN};\nlet sum${lane} = 0;`)}
+for (let c = 0; c < ${most}; c++) {
+  if (c < chunks) {
+${eachLane(lanes, (lane) => `if (${greatest(lane)} > most${lane}) { most${lane} = ${greatest(lane)}; }`)}
+  }
+}
+for (let c = 0; c < ${most}; c++) {
+  if (c < chunks) {
+${eachLane(lanes, (lane) => `sum${lane} += Math.exp(${greatest(lane)} - most${lane}) * sums[this.thread.y][c][this.thread.x * ${lanes} + ${lane}];`)}
+  }
+}
+if (this.thread.x > ${valueDim}.5) {
+${eachLane(lanes, (lane) => `sum${lane} = most${lane};`)}
+}
+${returned(lanes, (lane) => `sum${lane}`)}`;
+  return { name: 'merged', text: functionOf(arrays, scalars, body), arrays, scalars, constants: NO_CONSTANTS, lanes };
+}

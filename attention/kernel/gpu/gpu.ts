@@ -1,0 +1,91 @@
+/**
+ * Attention in gpu.js kernels. They read a cache's rows where a copy of them lies on the device, in the form in which the cache keeps them, and
+ * fold chunks of keys with an online softmax. To the reference they are equal up to reordering.
+ */
+import { UsageError } from '../../../src/errors.js';
+import { flat } from '../../../src/tensor/tensor.js';
+import type { AttentionCall, AttentionKernel } from '../kernel.js';
+import { Scratch } from '../scratch.js';
+import { boundOf } from './bound.js';
+import type { Device } from './device.js';
+import { type DeviceChoice, openDevice } from './devices.js';
+import { foldOnGpu } from './fold-on-gpu.js';
+import { foldOnHost } from './fold-on-host.js';
+import { Folded, finishInto } from './folded.js';
+import { HostDevice } from './host-device.js';
+import { Keys, type Reach } from './keys.js';
+import { type Packing, packedQueries, packingsOf } from './queries.js';
+import { QUERY_FACTS } from './scores-source.js';
+import type { GpuArray, WebGpu } from './webgpu-device.js';
+
+/** @param choice of the device, which is opened by the first call, or before it by `device` */
+export function gpuKernel(choice: DeviceChoice): AttentionKernel {
+  return {
+    name: 'gpu',
+    precision: 'float32',
+    bound: boundOf,
+    async device() {
+      const { device, passedOver } = await openDevice(choice);
+      const { name, about, software, bytes, ran, traffic } = device;
+      const { compiled, compileMs } = traffic;
+      return { name, about, software, bytes, ran: [...ran], passedOver, compiled, compileMs };
+    },
+    async attend(calls, scratch = new Scratch()) {
+      const { device } = await openDevice(choice);
+      await device.exclusive(async () => {
+        const before = { ...device.traffic };
+        for (const [i, call] of calls.entries()) await attendOne(device, call, i);
+        scratch.countTraffic(before, device.traffic);
+      });
+    },
+  };
+}
+
+/** What calls leave on a device for those after them. */
+interface Held {
+  readonly keys: Keys;
+  /** Where queries are uploaded to. */
+  readonly queries: ReturnType<Device['newArray']>;
+}
+
+const held = new WeakMap<Device, Held>();
+
+function heldOn(device: Device): Held {
+  const known = held.get(device) ?? { keys: new Keys(device), queries: device.newArray() };
+  held.set(device, known);
+  return known;
+}
+
+async function attendOne(device: HostDevice | WebGpu, call: AttentionCall, index: number): Promise<void> {
+  expectSingle(call);
+  const { keys } = heldOn(device);
+  for (const packing of packingsOf(call, device)) {
+    const folded = new Folded(packing, call.out_THV.shape[2]!);
+    for (const group of keys.groupsOf(call, index, reachOf(call, packing))) {
+      const packed = packedQueries(call, packing, group.parts);
+      const dims = [packing.lanes, call.q_THK.shape[2]! + QUERY_FACTS.count, packing.groups * packing.packs];
+      if (device instanceof HostDevice) {
+        device.traffic.uploaded += packed.byteLength;
+        foldOnHost(device, call, packing, { data: packed, dims }, group, folded);
+      } else await foldOnGpu(device, call, packing, uploaded(device, packed).view(dims), group, folded);
+    }
+    finishInto(call, packing, folded);
+  }
+}
+
+function uploaded(device: WebGpu, packed: Float32Array): GpuArray {
+  const queries = heldOn(device).queries as GpuArray;
+  if (packed.length > queries.length) queries.resize(packed.length, 0);
+  queries.write(0, packed);
+  return queries;
+}
+
+function reachOf({ positions, visibility }: AttentionCall, { from, to }: Packing): Reach {
+  return { sinks: visibility.sinks, oldest: visibility.oldest(positions[from]!), newest: positions[to - 1]! };
+}
+
+/** @throws UsageError for tensors that no device computes in */
+function expectSingle({ q_THK }: AttentionCall): void {
+  if (flat(q_THK) instanceof Float32Array) return;
+  throw new UsageError('Kernel gpu computes in float32; for float64 choose the kernel reference or flash.');
+}

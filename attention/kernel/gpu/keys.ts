@@ -1,0 +1,123 @@
+/** The rows that some queries of a call may see, as kernels find them on the device. */
+import { flat } from '../../../src/tensor/tensor.js';
+import type { StoredStream } from '../../stored.js';
+import type { CacheBlock } from '../../streams.js';
+import type { AttentionCall } from '../kernel.js';
+import type { Arena, ArenaStream } from './arena.js';
+import type { Device } from './device.js';
+import { KeyList } from './key-list.js';
+import { Residence } from './mirror.js';
+
+/** Rows that lie in one arena: their streams by what a call makes of them, and which slots. */
+export interface KeyGroup {
+  readonly list: KeyList;
+  readonly parts: readonly ArenaStream[];
+  readonly values: ArenaStream;
+  readonly alignment: number;
+}
+
+/** Positions that some queries may see: the sinks, and [oldest, newest]. */
+export interface Reach {
+  readonly sinks: number;
+  readonly oldest: number;
+  readonly newest: number;
+}
+
+/** Lists that are kept for calls to come. */
+const MOST_LISTS = 512;
+
+export class Keys {
+  private readonly device: Device;
+  private readonly residence: Residence;
+  private readonly lists = new Map<string, KeyList>();
+  private readonly made: MadeRows;
+  private readonly arenaIds = new WeakMap<object, number>();
+  private arenas = 0;
+
+  constructor(device: Device) {
+    this.device = device;
+    this.residence = new Residence(device);
+    this.made = new MadeRows(device);
+  }
+
+  /** @param index of the call among those of its pass: the list of the same one of the last pass is likely much the same */
+  groupsOf(call: AttentionCall, index: number, reach: Reach): KeyGroup[] {
+    const byArena = new Map<Arena | null, CacheBlock[]>();
+    for (const block of call.blocks) {
+      const arena = block.stored ? this.residence.arenaOf(block.stored.store.kind) : null;
+      byArena.set(arena, [...(byArena.get(arena) ?? []), block]);
+    }
+    return [...byArena].map(([arena, blocks]) => {
+      const list = this.listFor(`${arena ? this.idOf(arena) : 'made'} ${index}`);
+      const { streams, alignment } = arena ?? { streams: this.made.hold(call, blocks), alignment: 1 };
+      this.fill(list, blocks, reach);
+      const named = (name: string) => streams.find(({ schema }) => schema.name === name)!;
+      return { list, parts: call.keyStreams.map(named), values: named(call.valueStream), alignment };
+    });
+  }
+
+  private fill(list: KeyList, blocks: readonly CacheBlock[], { sinks, oldest, newest }: Reach): void {
+    list.begin(blocks.reduce((sum, { positions }) => sum + positions.length, 0));
+    let made = 0;
+    for (const { stored, positions } of blocks) {
+      const first = stored ? this.residence.hold(stored.store, stored.from, positions.length) : made;
+      for (let row = 0; row < positions.length; row++) {
+        const position = positions[row]!;
+        if (position <= newest && (position < sinks || position >= oldest)) list.add(first + row, position);
+      }
+      made += positions.length;
+    }
+    list.end();
+  }
+
+  private listFor(key: string): KeyList {
+    const list = this.lists.get(key) ?? new KeyList(this.device);
+    this.lists.delete(key);
+    this.lists.set(key, list);
+    if (this.lists.size > MOST_LISTS) {
+      const [oldest, old] = this.lists.entries().next().value!;
+      this.lists.delete(oldest);
+      old.free();
+    }
+    return list;
+  }
+
+  private idOf(arena: Arena): number {
+    const id = this.arenaIds.get(arena) ?? this.arenas++;
+    this.arenaIds.set(arena, id);
+    return id;
+  }
+}
+
+/** Rows that were made for one call, one block after the other. They are uploaded each time. */
+class MadeRows {
+  private readonly device: Device;
+  private readonly arrays = new Map<number, ArenaStream['values']>();
+
+  constructor(device: Device) {
+    this.device = device;
+  }
+
+  hold({ keyStreams, valueStream }: AttentionCall, blocks: readonly CacheBlock[]): ArenaStream[] {
+    return [...new Set([...keyStreams, valueStream])].map((name, i) => {
+      const rows = blocks.map((block) => block.read(name));
+      const [, heads, dim] = rows[0]!.shape as [number, number, number];
+      const schema: StoredStream = { name, heads, dim, form: { kind: 'numbers' } };
+      const width = heads * dim;
+      const values = this.arrayFor(i, width * rows.reduce((sum, { shape }) => sum + shape[0]!, 0));
+      let at = 0;
+      for (const data of rows.map(flat)) {
+        values.write(at, data instanceof Float32Array ? data : Float32Array.from(data));
+        at += data.length;
+      }
+      return { schema, values, width, scales: null, scaleWidth: 0, run: 1 };
+    });
+  }
+
+  private arrayFor(i: number, length: number): ArenaStream['values'] {
+    const array = this.arrays.get(i) ?? this.device.newArray();
+    this.arrays.set(i, array);
+    if (length > array.length) array.resize(2 ** Math.ceil(Math.log2(length)), 0);
+    return array;
+  }
+}

@@ -1,0 +1,42 @@
+/** Gives a process WebGPU that has none of its own. */
+import { DeviceError } from '../../../src/errors.js';
+
+interface NodeWebGpu {
+  create(flags: readonly string[]): unknown;
+  readonly globals: Record<string, unknown>;
+}
+
+/**
+ * Sees to it that `navigator.gpu` is there: a browser has it, Node gets it from the optional package `webgpu`.
+ * @returns takes it away again @throws DeviceError if the package is missing or does not load
+ */
+export async function provideWebGpu(): Promise<() => void> {
+  const scope = globalThis as { navigator?: { gpu?: unknown } };
+  if (scope.navigator?.gpu) return () => {};
+  const { create, globals } = await loadPackage();
+  Object.assign(globalThis, globals);
+  if (scope.navigator) {
+    const { navigator } = scope;
+    navigator.gpu = create([]); // Node 21 and later have a navigator without it
+    return () => {
+      delete navigator.gpu;
+    };
+  }
+  Object.defineProperty(scope, 'navigator', { value: { gpu: create([]) }, configurable: true, writable: true });
+  return () => {
+    delete scope.navigator;
+  };
+}
+
+async function loadPackage(): Promise<NodeWebGpu> {
+  try {
+    return (await import('webgpu')) as unknown as NodeWebGpu;
+  } catch (error) {
+    const missing = (error as NodeJS.ErrnoException).code === 'ERR_MODULE_NOT_FOUND';
+    throw new DeviceError(
+      missing
+        ? 'Device webgpu: Node needs the optional package webgpu; npm install webgpu, or choose --device wasm.'
+        : `Device webgpu: the package webgpu does not load here (${(error as Error).message.split('\n')[0]}); choose --device wasm.`,
+    );
+  }
+}

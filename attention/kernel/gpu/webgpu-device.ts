@@ -1,0 +1,221 @@
+/** A GPU through WebGPU: natively in a browser, through npm's `webgpu` in Node. Arrays and results stay on it until they are read. */
+import { DeviceError } from '../../../src/errors.js';
+import { type Device, type DeviceArray, KernelCache, keyOf, noteRan, Traffic, Turns } from './device.js';
+import {
+  type AdapterInfo,
+  type BufferHandle,
+  type GpuBuffer,
+  type GpuJs,
+  type GpuJsKernel,
+  loadGpuJs,
+  type WebGpuContext,
+} from './gpujs.js';
+import { provideWebGpu } from './node-webgpu.js';
+import type { KernelSource } from './source.js';
+
+/** An argument of a kernel: dims[0] is the innermost. */
+export interface GpuView {
+  readonly buffer: GpuBuffer;
+  readonly dims: readonly number[];
+}
+
+const MOST_KERNELS = 256;
+
+/** GPUBufferUsage: STORAGE, COPY_SRC and COPY_DST. */
+const USAGE = 0x80 | 0x4 | 0x8;
+
+const FLOAT = 4;
+
+export class WebGpu implements Device {
+  readonly name = 'webgpu';
+  readonly about: string;
+  readonly software: boolean;
+  readonly traffic = new Traffic();
+  readonly ran = new Set<string>();
+  bytes = 0;
+  readonly context: WebGpuContext;
+  private readonly kernels = new KernelCache(MOST_KERNELS);
+  private readonly turns = new Turns();
+  private readonly gpuJs: GpuJs;
+  private readonly gpu: InstanceType<GpuJs['GPU']>;
+  private readonly giveBack: () => void;
+
+  private constructor(gpuJs: GpuJs, context: WebGpuContext, giveBack: () => void) {
+    const { info } = context.adapter;
+    this.about = aboutOf(info);
+    this.software = isSoftware(info);
+    this.gpuJs = gpuJs;
+    this.context = context;
+    this.giveBack = giveBack;
+    this.gpu = new gpuJs.GPU({ mode: 'webgpu' });
+  }
+
+  /** @throws DeviceError, saying what is missing and what would help, if there is none */
+  static async open(): Promise<WebGpu> {
+    const giveBack = await provideWebGpu();
+    try {
+      const gpuJs = await loadGpuJs();
+      return new WebGpu(gpuJs, await gpuJs.WebGPUContext.acquire(), giveBack);
+    } catch (error) {
+      giveBack();
+      throw new DeviceError(
+        `Device webgpu: no adapter (${firstSentence(error)}); install a Vulkan, Metal or D3D12 driver for the GPU, or choose --device wasm.`,
+      );
+    }
+  }
+
+  newArray(): GpuArray {
+    return new GpuArray(this);
+  }
+
+  exclusive<Result>(use: () => Promise<Result>): Promise<Result> {
+    return this.turns.take(use);
+  }
+
+  /** Enqueues a kernel. @param output x first @returns its result, which the next run of the same source overwrites */
+  async run(
+    source: KernelSource,
+    output: readonly number[],
+    views: readonly GpuView[],
+    scalars: readonly number[],
+  ): Promise<GpuView> {
+    const handles = views.map(({ buffer, dims }) => this.handle(buffer, dims));
+    const args = [...handles, ...scalars];
+    const kernel = await this.kernelFor(source, output, args);
+    kernel.setOutput(output);
+    const result = (await kernel(...args)) as BufferHandle;
+    noteRan(kernel, this);
+    for (const handle of [...handles, result]) handle.delete(); // the buffers stay: each has an owner that counts for one
+    this.traffic.calls++;
+    return { buffer: result.buffer, dims: [source.lanes * output[0]!, ...output.slice(1)] };
+  }
+
+  /** Waits for a result and brings it to the host. */
+  async read({ buffer, dims }: GpuView): Promise<Float32Array> {
+    const handle = this.handle(buffer, [dims.reduce((product, length) => product * length, 1)]);
+    try {
+      const data = (await handle.toArray()) as Float32Array;
+      this.traffic.downloaded += data.byteLength;
+      return data;
+    } finally {
+      handle.delete();
+    }
+  }
+
+  private handle(buffer: GpuBuffer, output: readonly number[]): BufferHandle {
+    const { context, reader: kernel } = this;
+    return new this.gpuJs.WebGPUBufferResult({ buffer, output, componentCount: 1, context, kernel });
+  }
+
+  /** Any compiled kernel: it is asked to read buffers. */
+  private reader: unknown = null;
+
+  private async kernelFor(
+    source: KernelSource,
+    output: readonly number[],
+    args: readonly unknown[],
+  ): Promise<GpuJsKernel> {
+    const key = keyOf(source, []);
+    const known = this.kernels.get(key);
+    if (known) return known;
+    const from = performance.now();
+    const argumentTypes = Object.fromEntries([
+      ...source.arrays.map((name) => [name, 'WebGPUBuffer']),
+      ...source.scalars.map((name) => [name, 'Float']),
+    ]);
+    const settings = { output, constants: source.constants, argumentTypes, dynamicOutput: true, pipeline: true };
+    const kernel = this.gpu.createKernel(source.text, settings);
+    await kernel.kernel.build(...args);
+    this.reader ??= kernel.kernel;
+    this.traffic.compiled++;
+    this.traffic.compileMs += performance.now() - from;
+    this.kernels.set(key, kernel);
+    return kernel;
+  }
+
+  /** @throws DeviceError for a buffer that is larger than the GPU allows */
+  newBuffer(length: number): GpuBuffer {
+    const { maxStorageBufferBindingSize, maxBufferSize } = this.context.device.limits;
+    const [size, most] = [Math.max(length, 1) * FLOAT, Math.min(maxStorageBufferBindingSize, maxBufferSize)];
+    if (size > most) {
+      throw new DeviceError(
+        `Device webgpu: a layer's rows need ${size} bytes in one buffer, and ${this.about} allows ${most}; ` +
+          'keep fewer tokens, choose a smaller --kv-dtype, or --device wasm.',
+      );
+    }
+    const buffer = this.context.device.createBuffer({ size, usage: USAGE });
+    this.handle(buffer, [length]); // counts for the owner, so that no other one that is deleted is the last
+    return buffer;
+  }
+
+  /** A process does not end well while a device lives. */
+  async close(): Promise<void> {
+    await this.gpu.destroy();
+    await this.gpuJs.WebGPUContext.destroy();
+    this.giveBack();
+  }
+}
+
+/** A buffer of the GPU. */
+export class GpuArray implements DeviceArray {
+  length = 0;
+  private readonly gpu: WebGpu;
+  private buffer: GpuBuffer;
+
+  constructor(gpu: WebGpu) {
+    this.gpu = gpu;
+    this.buffer = gpu.newBuffer(0);
+  }
+
+  write(at: number, values: Float32Array): void {
+    if (values.length === 0) return;
+    this.gpu.context.device.queue.writeBuffer(this.buffer, at * FLOAT, values);
+    this.gpu.traffic.uploaded += values.byteLength;
+  }
+
+  resize(length: number, keep: number): void {
+    const before = this.buffer;
+    const buffer = this.gpu.newBuffer(length);
+    if (keep > 0) this.copy(before, 0, buffer, 0, keep);
+    before.destroy();
+    this.buffer = buffer;
+    this.gpu.bytes += (length - this.length) * FLOAT;
+    this.length = length;
+  }
+
+  /** By way of another buffer: a copy from a buffer to itself is not allowed. */
+  move(from: number, to: number, count: number): void {
+    if (count === 0) return;
+    const between = this.gpu.newBuffer(count);
+    this.copy(this.buffer, from, between, 0, count);
+    this.copy(between, 0, this.buffer, to, count);
+    between.destroy();
+  }
+
+  private copy(source: GpuBuffer, from: number, target: GpuBuffer, to: number, count: number): void {
+    const encoder = this.gpu.context.device.createCommandEncoder();
+    encoder.copyBufferToBuffer(source, from * FLOAT, target, to * FLOAT, count * FLOAT);
+    this.gpu.context.device.queue.submit([encoder.finish()]);
+  }
+
+  free(): void {
+    this.resize(0, 0);
+  }
+
+  view(dims: readonly number[]): GpuView {
+    return { buffer: this.buffer, dims };
+  }
+}
+
+function aboutOf({ vendor, architecture, description, device }: AdapterInfo): string {
+  return [...new Set([vendor, architecture, description || device].filter((part) => part !== ''))].join(' ');
+}
+
+/** A driver that computes on the processor. */
+function isSoftware({ isFallbackAdapter, architecture, description }: AdapterInfo): boolean {
+  return isFallbackAdapter === true || /swiftshader|llvmpipe|lavapipe/i.test(`${architecture} ${description}`);
+}
+
+function firstSentence(error: unknown): string {
+  return (error as Error).message.split(/\.\s|\n/)[0]!.replace(/\.$/, '');
+}

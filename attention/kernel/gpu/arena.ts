@@ -9,13 +9,13 @@ import { SlotRanges } from './slot-ranges.js';
 import { scalesInto, wordsInto } from './words.js';
 
 /** A stream's arrays on a device. */
-export interface ArenaStream {
+export interface ArenaStream<Held extends DeviceArray = DeviceArray> {
   readonly schema: StoredStream;
-  readonly values: DeviceArray;
+  readonly values: Held;
   /** Numbers that a slot takes. */
   readonly width: number;
   /** Of `run` slots together: `scaleWidth` numbers; null: it has none. */
-  readonly scales: DeviceArray | null;
+  readonly scales: Held | null;
   readonly scaleWidth: number;
   readonly run: number;
 }
@@ -27,15 +27,15 @@ export function headScale({ schema: { form } }: ArenaStream, head: number): numb
 
 const FIRST_SLOTS = 64;
 
-export class Arena {
-  readonly streams: readonly ArenaStream[];
+export class Arena<Held extends DeviceArray> {
+  readonly streams: readonly ArenaStream<Held>[];
   /** Runs of slots begin at multiples of it. */
   readonly alignment: number;
   private readonly ranges = new SlotRanges();
   /** Slots that the arrays hold. */
   private slots = 0;
 
-  constructor({ streams, alignment }: StoredKind, device: Device) {
+  constructor({ streams, alignment }: StoredKind, device: Device<Held>) {
     this.alignment = alignment;
     this.streams = streams.map((schema) => {
       const scaleWidth = scaleWidthOf(schema);

@@ -33,8 +33,8 @@ export class Traffic {
   compileMs = 0;
 }
 
-/** A device that was had. */
-export interface Device {
+/** A device that was had, and the kind of arrays that it holds. */
+export interface Device<Held extends DeviceArray = DeviceArray> {
   readonly name: DeviceName;
   /** What it is: an adapter's description, ... */
   readonly about: string;
@@ -45,7 +45,7 @@ export interface Device {
   readonly ran: Set<string>;
   /** Bytes of its arrays that live now. */
   readonly bytes: number;
-  newArray(): DeviceArray;
+  newArray(): Held;
   /** Runs `use` when no other use is under way: kernels write their results where the last one did. */
   exclusive<Result>(use: () => Promise<Result>): Promise<Result>;
   close(): Promise<void>;

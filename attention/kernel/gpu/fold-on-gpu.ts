@@ -14,7 +14,7 @@ export async function foldOnGpu(
   call: AttentionCall,
   packing: Packing,
   q: GpuView,
-  group: KeyGroup,
+  group: KeyGroup<GpuArray>,
   folded: Folded,
 ): Promise<void> {
   if (group.list.count === 0) return;
@@ -28,7 +28,7 @@ async function mergedOf(
   call: AttentionCall,
   { lanes, groups, packs }: Packing,
   q: GpuView,
-  { list, parts, values }: KeyGroup,
+  { list, parts, values }: KeyGroup<GpuArray>,
 ): Promise<GpuView> {
   const rows = groups * packs;
   const { count } = list;
@@ -36,7 +36,7 @@ async function mergedOf(
   const keys = chunks * CHUNK;
   const valueDim = values.schema.dim;
   const columns = 8 * Math.ceil((valueDim + 1) / 8);
-  const [slots, positions] = [list.slots, list.positions].map((array) => (array as GpuArray).view([keys]));
+  const [slots, positions] = [list.slots, list.positions].map((array) => array.view([keys]));
 
   const score = scoresSource(parts.map(({ schema }) => schema), lanes, call); // biome-ignore format: one thought
   const keyViews = parts.flatMap(viewsOf);
@@ -62,11 +62,9 @@ function mostChunks(chunks: number): number {
 }
 
 /** Dimensions say only how far rows lie from each other: a GPU reads within its buffer, whatever the last one is. */
-function viewsOf({ values, width, scales, scaleWidth, run }: ArenaStream): GpuView[] {
-  const view = (values as GpuArray).view([width, values.length / width]);
-  return scales
-    ? [view, (scales as GpuArray).view([scaleWidth, Math.floor(scales.length / scaleWidth / run)])]
-    : [view];
+function viewsOf({ values, width, scales, scaleWidth, run }: ArenaStream<GpuArray>): GpuView[] {
+  const view = values.view([width, values.length / width]);
+  return scales ? [view, scales.view([scaleWidth, Math.floor(scales.length / scaleWidth / run)])] : [view];
 }
 
 function addInto(folded: Folded, { groups, packs, lanes }: Packing, values: ArenaStream, merged: Float32Array): void {

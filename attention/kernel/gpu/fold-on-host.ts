@@ -33,7 +33,7 @@ export function foldOnHost(
   call: AttentionCall,
   packing: Packing,
   q: HostView,
-  group: KeyGroup,
+  group: KeyGroup<HostArray>,
   folded: Folded,
 ): void {
   for (let first = 0; first < group.list.count; ) {
@@ -45,7 +45,7 @@ export function foldOnHost(
 }
 
 /** Rows that share scales are seen from the beginning of their run. */
-function pageAt({ list, alignment }: KeyGroup, first: number): Page {
+function pageAt({ list, alignment }: KeyGroup<HostArray>, first: number): Page {
   const { slot, count } = list.runFrom(first, PAGES.at(-1)!);
   const size = PAGES.find((keys) => keys >= count)!;
   const offset = slot % alignment;
@@ -58,12 +58,12 @@ function scoresOf(
   call: AttentionCall,
   packing: Packing,
   q: HostView,
-  { list, parts }: KeyGroup,
+  { list, parts }: KeyGroup<HostArray>,
   page: Page,
 ): Float32Array {
   const { lanes, groups, packs } = packing;
   const source = scoresSource(parts.map(({ schema }) => schema), lanes, call); // biome-ignore format: one thought
-  const positions = (list.positions as HostArray).view(page.first, [page.size]);
+  const positions = list.positions.view(page.first, [page.size]);
   const views = [q, slotsOf(page), positions, ...parts.flatMap((part) => viewsOf(part, page))];
   return device.run(source, [8, page.size / 8, groups * packs], views, [page.count, packs, call.visibility.sinks]);
 }
@@ -73,10 +73,10 @@ function slotsOf({ size, offset }: Page): HostView {
   return { data: Float32Array.from({ length: size }, (_, i) => offset + i), dims: [size] };
 }
 
-function viewsOf({ values, width, scales, scaleWidth, run }: ArenaStream, { base, rows }: Page): HostView[] {
-  const view = (values as HostArray).view(base * width, [width, rows]);
+function viewsOf({ values, width, scales, scaleWidth, run }: ArenaStream<HostArray>, { base, rows }: Page): HostView[] {
+  const view = values.view(base * width, [width, rows]);
   if (!scales) return [view];
-  return [view, (scales as HostArray).view((base / run) * scaleWidth, [scaleWidth, Math.ceil(rows / run)])];
+  return [view, scales.view((base / run) * scaleWidth, [scaleWidth, Math.ceil(rows / run)])];
 }
 
 /** Scores become weights beside the greatest score so far. @returns whether any query sees any key */
@@ -122,7 +122,7 @@ function weighRow(
 function addSums(
   device: HostDevice,
   { groups, packs, lanes }: Packing,
-  { values }: KeyGroup,
+  { values }: KeyGroup<HostArray>,
   page: Page,
   weights: Float32Array,
   folded: Folded,

@@ -7,16 +7,15 @@ import { flat } from '../../../src/tensor/tensor.js';
 import type { AttentionCall, AttentionKernel } from '../kernel.js';
 import { Scratch } from '../scratch.js';
 import { boundOf } from './bound.js';
-import type { Device } from './device.js';
 import { type DeviceChoice, openDevice } from './devices.js';
 import { foldOnGpu } from './fold-on-gpu.js';
 import { foldOnHost } from './fold-on-host.js';
 import { Folded, finishInto } from './folded.js';
 import { HostDevice } from './host-device.js';
-import { Keys, type Reach } from './keys.js';
+import type { Reach } from './keys.js';
 import { type Packing, packedQueries, packingsOf } from './queries.js';
 import { QUERY_FACTS } from './scores-source.js';
-import type { GpuArray, WebGpu } from './webgpu-device.js';
+import type { WebGpu } from './webgpu-device.js';
 
 /** @param choice of the device, which is opened by the first call, or before it by `device` */
 export function gpuKernel(choice: DeviceChoice): AttentionKernel {
@@ -41,43 +40,38 @@ export function gpuKernel(choice: DeviceChoice): AttentionKernel {
   };
 }
 
-/** What calls leave on a device for those after them. */
-interface Held {
-  readonly keys: Keys;
-  /** Where queries are uploaded to. */
-  readonly queries: ReturnType<Device['newArray']>;
-}
-
-const held = new WeakMap<Device, Held>();
-
-function heldOn(device: Device): Held {
-  const known = held.get(device) ?? { keys: new Keys(device), queries: device.newArray() };
-  held.set(device, known);
-  return known;
-}
-
-async function attendOne(device: HostDevice | WebGpu, call: AttentionCall, index: number): Promise<void> {
+function attendOne(device: HostDevice | WebGpu, call: AttentionCall, index: number): Promise<void> {
   expectSingle(call);
-  const { keys } = heldOn(device);
+  return device instanceof HostDevice ? attendOnHost(device, call, index) : attendOnGpu(device, call, index);
+}
+
+async function attendOnHost(device: HostDevice, call: AttentionCall, index: number): Promise<void> {
   for (const packing of packingsOf(call, device)) {
     const folded = new Folded(packing, call.out_THV.shape[2]!);
-    for (const group of keys.groupsOf(call, index, reachOf(call, packing))) {
-      const packed = packedQueries(call, packing, group.parts);
-      const dims = [packing.lanes, call.q_THK.shape[2]! + QUERY_FACTS.count, packing.groups * packing.packs];
-      if (device instanceof HostDevice) {
-        device.traffic.uploaded += packed.byteLength;
-        foldOnHost(device, call, packing, { data: packed, dims }, group, folded);
-      } else await foldOnGpu(device, call, packing, uploaded(device, packed).view(dims), group, folded);
+    for (const group of device.keys.groupsOf(call, index, reachOf(call, packing))) {
+      const q = { data: packedQueries(call, packing, group.parts), dims: queryDims(call, packing) };
+      foldOnHost(device, call, packing, q, group, folded);
     }
     finishInto(call, packing, folded);
   }
 }
 
-function uploaded(device: WebGpu, packed: Float32Array): GpuArray {
-  const queries = heldOn(device).queries as GpuArray;
-  if (packed.length > queries.length) queries.resize(packed.length, 0);
-  queries.write(0, packed);
-  return queries;
+async function attendOnGpu(device: WebGpu, call: AttentionCall, index: number): Promise<void> {
+  const { queries } = device;
+  for (const packing of packingsOf(call, device)) {
+    const folded = new Folded(packing, call.out_THV.shape[2]!);
+    for (const group of device.keys.groupsOf(call, index, reachOf(call, packing))) {
+      const packed = packedQueries(call, packing, group.parts);
+      if (packed.length > queries.length) queries.resize(packed.length, 0);
+      queries.write(0, packed);
+      await foldOnGpu(device, call, packing, queries.view(queryDims(call, packing)), group, folded);
+    }
+    finishInto(call, packing, folded);
+  }
+}
+
+function queryDims({ q_THK }: AttentionCall, { lanes, groups, packs }: Packing): number[] {
+  return [lanes, q_THK.shape[2]! + QUERY_FACTS.count, groups * packs];
 }
 
 function reachOf({ positions, visibility }: AttentionCall, { from, to }: Packing): Reach {

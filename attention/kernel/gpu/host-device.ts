@@ -2,6 +2,7 @@
 import { DeviceError } from '../../../src/errors.js';
 import { type Device, type DeviceArray, KernelCache, keyOf, MODES, noteRan, Traffic, Turns } from './device.js';
 import { type GpuJs, type GpuJsKernel, loadGpuJs } from './gpujs.js';
+import { Keys } from './keys.js';
 import type { KernelSource } from './source.js';
 
 /** Part of an array as a kernel sees it: dims[0] is the innermost. */
@@ -13,16 +14,14 @@ export interface HostView {
 /** Each compiled module has a memory of its own, and reserves much address space. */
 const MOST_KERNELS = 48;
 
-/** Beyond the end of an array, so that a view of a chunk always fits. */
-const PADDING = 2 ** 16;
-
-export class HostDevice implements Device {
+export class HostDevice implements Device<HostArray> {
   readonly name: 'wasm' | 'cpu';
   readonly about: string;
   readonly software = true;
   readonly traffic = new Traffic();
   readonly ran = new Set<string>();
   bytes = 0;
+  readonly keys: Keys<HostArray> = new Keys(this);
   private readonly kernels = new KernelCache(MOST_KERNELS);
   private readonly turns = new Turns();
   private readonly gpuJs: GpuJs;
@@ -123,7 +122,7 @@ export class HostArray implements DeviceArray {
 
   resize(length: number, keep: number): void {
     const before = this.held;
-    this.held = new Float32Array(length + PADDING);
+    this.held = new Float32Array(length);
     this.held.set(before.subarray(0, keep));
     this.count(this.held.byteLength - before.byteLength);
     this.length = length;
@@ -139,10 +138,14 @@ export class HostArray implements DeviceArray {
     this.length = 0;
   }
 
-  /** Numbers from `at` on, as many as the dimensions hold. */
+  /** Numbers from `at` on, as many as the dimensions hold; beyond the end there are zeros. */
   view(at: number, dims: readonly number[]): HostView {
     const size = dims.reduce((product, length) => product * length, 1);
-    return { data: this.held.subarray(at, at + size), dims };
+    const data = this.held.subarray(at, at + size);
+    if (data.length === size) return { data, dims };
+    const padded = new Float32Array(size);
+    padded.set(data);
+    return { data: padded, dims };
   }
 
   private count(bytes: number): void {

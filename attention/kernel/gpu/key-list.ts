@@ -2,16 +2,16 @@
 import type { Device, DeviceArray } from './device.js';
 import { CHUNK } from './source.js';
 
-export class KeyList {
-  readonly slots: DeviceArray;
-  readonly positions: DeviceArray;
+export class KeyList<Held extends DeviceArray> {
+  readonly slots: Held;
+  readonly positions: Held;
   count = 0;
   private hostSlots: Float32Array = new Float32Array(0);
   private hostPositions: Float32Array = new Float32Array(0);
   /** What differs from the device: [from, to). */
   private changed = { from: Number.POSITIVE_INFINITY, to: 0 };
 
-  constructor(device: Device) {
+  constructor(device: Device<Held>) {
     this.slots = device.newArray();
     this.positions = device.newArray();
   }

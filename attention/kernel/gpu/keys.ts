@@ -4,15 +4,15 @@ import type { StoredStream } from '../../stored.js';
 import type { CacheBlock } from '../../streams.js';
 import type { AttentionCall } from '../kernel.js';
 import type { Arena, ArenaStream } from './arena.js';
-import type { Device } from './device.js';
+import type { Device, DeviceArray } from './device.js';
 import { KeyList } from './key-list.js';
 import { Residence } from './mirror.js';
 
 /** Rows that lie in one arena: their streams by what a call makes of them, and which slots. */
-export interface KeyGroup {
-  readonly list: KeyList;
-  readonly parts: readonly ArenaStream[];
-  readonly values: ArenaStream;
+export interface KeyGroup<Held extends DeviceArray> {
+  readonly list: KeyList<Held>;
+  readonly parts: readonly ArenaStream<Held>[];
+  readonly values: ArenaStream<Held>;
   readonly alignment: number;
 }
 
@@ -26,23 +26,23 @@ export interface Reach {
 /** Lists that are kept for calls to come. */
 const MOST_LISTS = 512;
 
-export class Keys {
-  private readonly device: Device;
-  private readonly residence: Residence;
-  private readonly lists = new Map<string, KeyList>();
-  private readonly made: MadeRows;
+export class Keys<Held extends DeviceArray> {
+  private readonly device: Device<Held>;
+  private readonly residence: Residence<Held>;
+  private readonly lists = new Map<string, KeyList<Held>>();
+  private readonly made: MadeRows<Held>;
   private readonly arenaIds = new WeakMap<object, number>();
   private arenas = 0;
 
-  constructor(device: Device) {
+  constructor(device: Device<Held>) {
     this.device = device;
     this.residence = new Residence(device);
     this.made = new MadeRows(device);
   }
 
   /** @param index of the call among those of its pass: the list of the same one of the last pass is likely much the same */
-  groupsOf(call: AttentionCall, index: number, reach: Reach): KeyGroup[] {
-    const byArena = new Map<Arena | null, CacheBlock[]>();
+  groupsOf(call: AttentionCall, index: number, reach: Reach): KeyGroup<Held>[] {
+    const byArena = new Map<Arena<Held> | null, CacheBlock[]>();
     for (const block of call.blocks) {
       const arena = block.stored ? this.residence.arenaOf(block.stored.store.kind) : null;
       byArena.set(arena, [...(byArena.get(arena) ?? []), block]);
@@ -56,7 +56,7 @@ export class Keys {
     });
   }
 
-  private fill(list: KeyList, blocks: readonly CacheBlock[], { sinks, oldest, newest }: Reach): void {
+  private fill(list: KeyList<Held>, blocks: readonly CacheBlock[], { sinks, oldest, newest }: Reach): void {
     list.begin(blocks.reduce((sum, { positions }) => sum + positions.length, 0));
     let made = 0;
     for (const { stored, positions } of blocks) {
@@ -70,7 +70,7 @@ export class Keys {
     list.end();
   }
 
-  private listFor(key: string): KeyList {
+  private listFor(key: string): KeyList<Held> {
     const list = this.lists.get(key) ?? new KeyList(this.device);
     this.lists.delete(key);
     this.lists.set(key, list);
@@ -82,7 +82,7 @@ export class Keys {
     return list;
   }
 
-  private idOf(arena: Arena): number {
+  private idOf(arena: Arena<Held>): number {
     const id = this.arenaIds.get(arena) ?? this.arenas++;
     this.arenaIds.set(arena, id);
     return id;
@@ -90,15 +90,15 @@ export class Keys {
 }
 
 /** Rows that were made for one call, one block after the other. They are uploaded each time. */
-class MadeRows {
-  private readonly device: Device;
-  private readonly arrays = new Map<number, ArenaStream['values']>();
+class MadeRows<Held extends DeviceArray> {
+  private readonly device: Device<Held>;
+  private readonly arrays = new Map<number, Held>();
 
-  constructor(device: Device) {
+  constructor(device: Device<Held>) {
     this.device = device;
   }
 
-  hold({ keyStreams, valueStream }: AttentionCall, blocks: readonly CacheBlock[]): ArenaStream[] {
+  hold({ keyStreams, valueStream }: AttentionCall, blocks: readonly CacheBlock[]): ArenaStream<Held>[] {
     return [...new Set([...keyStreams, valueStream])].map((name, i) => {
       const rows = blocks.map((block) => block.read(name));
       const [, heads, dim] = rows[0]!.shape as [number, number, number];
@@ -114,7 +114,7 @@ class MadeRows {
     });
   }
 
-  private arrayFor(i: number, length: number): ArenaStream['values'] {
+  private arrayFor(i: number, length: number): Held {
     const array = this.arrays.get(i) ?? this.device.newArray();
     this.arrays.set(i, array);
     if (length > array.length) array.resize(2 ** Math.ceil(Math.log2(length)), 0);

@@ -1,19 +1,19 @@
 import type { RowStore, StoredKind, StoreWatcher } from '../../stored.js';
 import { Arena } from './arena.js';
-import type { Device } from './device.js';
+import type { Device, DeviceArray } from './device.js';
 
 /**
  * The copy of one store's rows on a device. Only what a kernel is about to read is uploaded, and only if it has changed since: in a decode step
  * the new token's rows. When the store grows, what is there is copied on the device.
  */
-class Mirror implements StoreWatcher {
+class Mirror<Held extends DeviceArray> implements StoreWatcher {
   /** The first of its slots in the arena. */
   base: number;
-  private readonly arena: Arena;
+  private readonly arena: Arena<Held>;
   /** 1: the store's slot is not as it is here. */
   private stale: Uint8Array;
 
-  constructor(arena: Arena, capacity: number) {
+  constructor(arena: Arena<Held>, capacity: number) {
     this.arena = arena;
     this.base = arena.take(capacity);
     this.stale = new Uint8Array(capacity).fill(1);
@@ -52,19 +52,21 @@ class Mirror implements StoreWatcher {
 }
 
 /** The rows of all stores that a device has met. What a store held is given back when it is emptied, or when nobody holds the store. */
-export class Residence {
-  private readonly device: Device;
-  private readonly arenas = new WeakMap<StoredKind, Arena>();
-  private readonly mirrors = new WeakMap<RowStore, Mirror>();
-  private readonly dropped = new FinalizationRegistry<{ mirror: Mirror; arena: Arena }>(({ mirror, arena }) => {
-    arena.give(mirror.range.from, mirror.range.count);
-  });
+export class Residence<Held extends DeviceArray> {
+  private readonly device: Device<Held>;
+  private readonly arenas = new WeakMap<StoredKind, Arena<Held>>();
+  private readonly mirrors = new WeakMap<RowStore, Mirror<Held>>();
+  private readonly dropped = new FinalizationRegistry<{ mirror: Mirror<Held>; arena: Arena<Held> }>(
+    ({ mirror, arena }) => {
+      arena.give(mirror.range.from, mirror.range.count);
+    },
+  );
 
-  constructor(device: Device) {
+  constructor(device: Device<Held>) {
     this.device = device;
   }
 
-  arenaOf(kind: StoredKind): Arena {
+  arenaOf(kind: StoredKind): Arena<Held> {
     const arena = this.arenas.get(kind) ?? new Arena(kind, this.device);
     this.arenas.set(kind, arena);
     return arena;
@@ -78,7 +80,7 @@ export class Residence {
   }
 
   /** Until nobody holds the store; also when it is emptied, and filled again later. */
-  private mirror(store: RowStore): Mirror {
+  private mirror(store: RowStore): Mirror<Held> {
     const arena = this.arenaOf(store.kind);
     const mirror = new Mirror(arena, store.capacity);
     store.watch(mirror);

@@ -10,6 +10,7 @@ import {
   loadGpuJs,
   type WebGpuContext,
 } from './gpujs.js';
+import { Keys } from './keys.js';
 import { provideWebGpu } from './node-webgpu.js';
 import type { KernelSource } from './source.js';
 
@@ -26,13 +27,16 @@ const USAGE = 0x80 | 0x4 | 0x8;
 
 const FLOAT = 4;
 
-export class WebGpu implements Device {
+export class WebGpu implements Device<GpuArray> {
   readonly name = 'webgpu';
   readonly about: string;
   readonly software: boolean;
   readonly traffic = new Traffic();
   readonly ran = new Set<string>();
   bytes = 0;
+  readonly keys: Keys<GpuArray> = new Keys(this);
+  /** Where queries are uploaded to. */
+  readonly queries: GpuArray;
   readonly context: WebGpuContext;
   private readonly kernels = new KernelCache(MOST_KERNELS);
   private readonly turns = new Turns();
@@ -48,6 +52,7 @@ export class WebGpu implements Device {
     this.context = context;
     this.giveBack = giveBack;
     this.gpu = new gpuJs.GPU({ mode: 'webgpu' });
+    this.queries = this.newArray();
   }
 
   /** @throws DeviceError, saying what is missing and what would help, if there is none */

@@ -47,15 +47,26 @@ export class Arena<Held extends DeviceArray> {
   /** @returns the first of `count` slots */
   take(count: number): number {
     const from = this.ranges.take(count, this.alignment);
-    if (this.ranges.end > this.slots) {
-      try {
-        this.resize(Math.max(FIRST_SLOTS, 2 * this.slots, this.ranges.end));
-      } catch (error) {
-        this.ranges.give(from, count);
-        throw error;
-      }
-    }
+    this.makeRoom(from, count);
     return from;
+  }
+
+  /** Lets a run grow where it is, if what lies behind it is free. @returns whether it is */
+  extend(from: number, count: number, more: number): boolean {
+    if (!this.ranges.extend(from, count, more)) return false;
+    this.makeRoom(from + count, more);
+    return true;
+  }
+
+  /** For slots that were taken; without room they are given back. */
+  private makeRoom(from: number, count: number): void {
+    if (this.ranges.end <= this.slots) return;
+    try {
+      this.resize(Math.max(FIRST_SLOTS, 2 * this.slots, this.ranges.end));
+    } catch (error) {
+      this.ranges.give(from, count);
+      throw error;
+    }
   }
 
   /** Takes slots back; the memory goes with the last of them. */

@@ -6,7 +6,7 @@ import { UsageError } from '../../../src/errors.js';
 import { flat } from '../../../src/tensor/tensor.js';
 import type { AttentionCall, AttentionKernel } from '../kernel.js';
 import { Scratch } from '../scratch.js';
-import { boundOf } from './bound.js';
+import { boundOf, truthBoundOf } from './bound.js';
 import { type DeviceChoice, openDevice } from './devices.js';
 import { foldOnGpu } from './fold-on-gpu.js';
 import { foldOnHost } from './fold-on-host.js';
@@ -23,6 +23,7 @@ export function gpuKernel(choice: DeviceChoice): AttentionKernel {
     name: 'gpu',
     precision: 'float32',
     bound: boundOf,
+    truthBound: truthBoundOf,
     async device() {
       const { device, passedOver } = await openDevice(choice);
       const { name, about, software, bytes, ran, traffic } = device;

@@ -165,26 +165,25 @@ export class WebGpu implements Device<GpuArray> {
 export class GpuArray implements DeviceArray {
   length = 0;
   private readonly gpu: WebGpu;
-  private buffer: GpuBuffer;
+  private buffer: GpuBuffer | null = null;
 
   constructor(gpu: WebGpu) {
     this.gpu = gpu;
-    this.buffer = gpu.newBuffer(0);
   }
 
   write(at: number, values: Float32Array): void {
     if (values.length === 0) return;
-    this.gpu.context.device.queue.writeBuffer(this.buffer, at * FLOAT, values);
+    this.gpu.context.device.queue.writeBuffer(this.buffer!, at * FLOAT, values);
     this.gpu.traffic.uploaded += values.byteLength;
   }
 
   resize(length: number, keep: number): void {
     const before = this.buffer;
     const buffer = this.gpu.newBuffer(length);
-    if (keep > 0) this.copy(before, 0, buffer, 0, keep);
-    before.destroy();
+    if (before && keep > 0) this.copy(before, 0, buffer, 0, keep);
+    this.free();
     this.buffer = buffer;
-    this.gpu.bytes += (length - this.length) * FLOAT;
+    this.gpu.bytes += length * FLOAT;
     this.length = length;
   }
 
@@ -192,8 +191,8 @@ export class GpuArray implements DeviceArray {
   move(from: number, to: number, count: number): void {
     if (count === 0) return;
     const between = this.gpu.newBuffer(count);
-    this.copy(this.buffer, from, between, 0, count);
-    this.copy(between, 0, this.buffer, to, count);
+    this.copy(this.buffer!, from, between, 0, count);
+    this.copy(between, 0, this.buffer!, to, count);
     between.destroy();
   }
 
@@ -204,11 +203,14 @@ export class GpuArray implements DeviceArray {
   }
 
   free(): void {
-    this.resize(0, 0);
+    this.buffer?.destroy();
+    this.buffer = null;
+    this.gpu.bytes -= this.length * FLOAT;
+    this.length = 0;
   }
 
   view(dims: readonly number[]): GpuView {
-    return { buffer: this.buffer, dims };
+    return { buffer: this.buffer!, dims };
   }
 }
 

@@ -47,7 +47,8 @@ function withoutName(message: string): string {
 export function testText(tested: readonly Tested[], seconds: number): string {
   const { queryHeads, keyValueHeads, headDim, tokens } = TEST_SHAPE;
   const about = `Each was tested for ${number(seconds)} s with a decode step: ${queryHeads} query heads and ${keyValueHeads} key/value heads of ${headDim} over ${number(tokens)} tokens in a cache.
-Errors are in unit roundoffs (2^-24) of the largest value, against the reference kernel in float64.`;
+Errors are in unit roundoffs (2^-24) of the largest value, against the reference kernel in float64. GB/s: rows as the cache keeps them.
+Bytes go up to the device and come down from it in each step.`;
   const failures = tested
     .filter(({ failure }) => failure !== null)
     .map(({ name, failure }) => `${name}: ${withoutName(failure!)}\n`);

@@ -8,12 +8,16 @@ interface NodeWebGpu {
 
 /**
  * Sees to it that `navigator.gpu` is there: a browser has it, Node gets it from the optional package `webgpu`.
- * @returns takes it away again @throws DeviceError if the package is missing or does not load
+ * @param quietly nothing may be written to standard error where there is no GPU, at the price of another process that is asked first
+ * @returns takes it away again @throws DeviceError if the package is missing or does not load, or there is no GPU
  */
-export async function provideWebGpu(): Promise<() => void> {
+export async function provideWebGpu(quietly: boolean): Promise<() => void> {
   const scope = globalThis as { navigator?: { gpu?: unknown } };
   if (scope.navigator?.gpu) return () => {};
   const { create, globals } = await loadPackage();
+  const { expectAdapter, expectVulkanLoader } = await import('./vulkan.js'); // which a browser could not load
+  expectVulkanLoader();
+  if (quietly) await expectAdapter();
   Object.assign(globalThis, globals);
   if (scope.navigator) {
     const { navigator } = scope;

@@ -56,15 +56,19 @@ export class WebGpu implements Device<GpuArray> {
   }
 
   /** @throws DeviceError, saying what is missing and what would help, if there is none */
-  static async open(): Promise<WebGpu> {
-    const giveBack = await provideWebGpu();
+  static async open(quietly: boolean): Promise<WebGpu> {
+    const gpuJs = await loadGpuJs();
+    const giveBack = await provideWebGpu(quietly);
     try {
-      const gpuJs = await loadGpuJs();
       return new WebGpu(gpuJs, await gpuJs.WebGPUContext.acquire(), giveBack);
     } catch (error) {
+      await gpuJs.WebGPUContext.destroy();
       giveBack();
+      const reason = /no adapter is available/.test((error as Error).message)
+        ? 'WebGPU offers no GPU'
+        : firstSentence(error);
       throw new DeviceError(
-        `Device webgpu: no adapter (${firstSentence(error)}); install a Vulkan, Metal or D3D12 driver for the GPU, or choose --device wasm.`,
+        `Device webgpu: ${reason}; install a Vulkan, Metal or D3D12 driver for the GPU, or choose --device wasm.`,
       );
     }
   }

@@ -36,9 +36,13 @@ async function first(): Promise<Found> {
   const passedOver: string[] = [];
   for (const name of DEVICE_NAMES) {
     try {
+      const known = opened.has(name);
       const device = await open(name, true);
       if (name !== 'webgpu' || !device.software) return { device, passedOver };
       passedOver.push(`webgpu is software here (${device.about})`);
+      if (known) continue;
+      opened.delete(name);
+      await device.close(); // nobody has asked for it, and a process would not end
     } catch (error) {
       if (!(error instanceof DeviceError)) throw error;
       passedOver.push(error.message);

@@ -41,6 +41,8 @@ export interface WebGpuDevice {
     writeBuffer(buffer: GpuBuffer, byteOffset: number, data: Float32Array): void;
     submit(commands: readonly unknown[]): void;
   };
+  /** Is told of errors that no call throws: WebGPU checks what it is given later. */
+  onuncapturederror: ((event: { readonly error: { readonly message: string } }) => void) | null;
   createBuffer(options: { size: number; usage: number }): GpuBuffer;
   createCommandEncoder(): {
     copyBufferToBuffer(from: GpuBuffer, fromByte: number, to: GpuBuffer, toByte: number, bytes: number): void;
@@ -60,6 +62,8 @@ export interface AdapterInfo {
 export interface WebGpuContext {
   readonly adapter: { readonly info: AdapterInfo };
   readonly device: WebGpuDevice;
+  /** It has gone: reset, unplugged, or its driver has failed. */
+  readonly isLost: boolean;
 }
 
 /** A buffer as an argument or a result of a kernel. It counts who holds the buffer, and the last `delete` destroys it. */

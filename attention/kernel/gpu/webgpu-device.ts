@@ -43,6 +43,8 @@ export class WebGpu implements Device<GpuArray> {
   private readonly gpuJs: GpuJs;
   private readonly gpu: InstanceType<GpuJs['GPU']>;
   private readonly giveBack: () => void;
+  /** The first error that no call has thrown. What has been computed since is worth nothing. */
+  private fault: string | null = null;
 
   private constructor(gpuJs: GpuJs, context: WebGpuContext, giveBack: () => void) {
     const { info } = context.adapter;
@@ -51,6 +53,9 @@ export class WebGpu implements Device<GpuArray> {
     this.gpuJs = gpuJs;
     this.context = context;
     this.giveBack = giveBack;
+    context.device.onuncapturederror = ({ error }) => {
+      this.fault ??= error.message;
+    };
     this.gpu = new gpuJs.GPU({ mode: 'webgpu' });
     this.queries = this.newArray();
   }
@@ -88,6 +93,7 @@ export class WebGpu implements Device<GpuArray> {
     views: readonly GpuView[],
     scalars: readonly number[],
   ): Promise<GpuView> {
+    this.expectSound();
     const handles = views.map(({ buffer, dims }) => this.handle(buffer, dims));
     const args = [...handles, ...scalars];
     const kernel = await this.kernelFor(source, output, args);
@@ -104,11 +110,22 @@ export class WebGpu implements Device<GpuArray> {
     const handle = this.handle(buffer, [dims.reduce((product, length) => product * length, 1)]);
     try {
       const data = (await handle.toArray()) as Float32Array;
+      this.expectSound();
       this.traffic.downloaded += data.byteLength;
       return data;
+    } catch (error) {
+      this.expectSound();
+      throw error;
     } finally {
       handle.delete();
     }
+  }
+
+  /** @throws DeviceError if it was lost, or has refused something: results may be those of an earlier call then */
+  private expectSound(): void {
+    const why = this.context.isLost ? 'the device was lost' : this.fault?.split('\n')[0];
+    if (why === undefined) return;
+    throw new DeviceError(`Device webgpu: ${why}; close it and run again, with fewer tokens, or choose --device wasm.`);
   }
 
   private handle(buffer: GpuBuffer, output: readonly number[]): BufferHandle {

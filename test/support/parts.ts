@@ -3,6 +3,8 @@
  * a suite that quietly shrinks is worth nothing. With `TOUCHSTONE_REQUIRE=all`, as in CI, a missing part is a failure.
  */
 import { describe, test } from 'vitest';
+import { openDevice } from '../../attention/kernel/gpu/devices.js';
+import { DeviceError } from '../../src/errors.js';
 
 export type Decision = 'run' | 'skip' | 'fail';
 
@@ -44,21 +46,13 @@ export function missingWebGpu(): Promise<string | null> {
   return webGpu;
 }
 
-// Dawn may crash where an instance is collected while devices are still ending, so this one stays.
-const instances: unknown[] = [];
-
 async function probeWebGpu(): Promise<string | null> {
   try {
-    const { create } = await import('webgpu');
-    const gpu = create([]);
-    instances.push(gpu);
-    if ((await gpu.requestAdapter()) !== null) return null;
+    await openDevice('webgpu', true);
+    return null;
   } catch (error) {
-    const [line] = String(error instanceof Error ? error.message : error).split('\n');
-    return `the npm package webgpu does not load here (${line})`;
+    if (!(error instanceof DeviceError)) throw error;
+    const help = 'eval "$(node test/support/swiftshader.mjs DIR)" before npm test brings a driver in software';
+    return `${error.message} (Or: ${help}.)`;
   }
-  return (
-    'neither a GPU nor a Vulkan driver is found here; ' +
-    'eval "$(node test/support/swiftshader.mjs DIR)" before npm test brings a driver in software'
-  );
 }

@@ -41,6 +41,8 @@ export interface WebGpuDevice {
     writeBuffer(buffer: GpuBuffer, byteOffset: number, data: Float32Array): void;
     submit(commands: readonly unknown[]): void;
   };
+  /** Resolves when it has ended. */
+  readonly lost: Promise<unknown>;
   /** Is told of errors that no call throws: WebGPU checks what it is given later. */
   onuncapturederror: ((event: { readonly error: { readonly message: string } }) => void) | null;
   createBuffer(options: { size: number; usage: number }): GpuBuffer;

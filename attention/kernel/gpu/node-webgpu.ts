@@ -6,6 +6,9 @@ interface NodeWebGpu {
   readonly globals: Record<string, unknown>;
 }
 
+/** Dawn's, one a process: it crashes where an instance is collected while a device of its is still ending. */
+let instance: unknown = null;
+
 /**
  * Sees to it that `navigator.gpu` is there: a browser has it, Node gets it from the optional package `webgpu`.
  * @param quietly nothing may be written to standard error where there is no GPU, at the price of another process that is asked first
@@ -19,14 +22,15 @@ export async function provideWebGpu(quietly: boolean): Promise<() => void> {
   expectVulkanLoader();
   if (quietly) await expectAdapter();
   Object.assign(globalThis, globals);
+  instance ??= create([]);
   if (scope.navigator) {
     const { navigator } = scope;
-    navigator.gpu = create([]); // Node 21 and later have a navigator without it
+    navigator.gpu = instance; // Node 21 and later have a navigator without it
     return () => {
       delete navigator.gpu;
     };
   }
-  Object.defineProperty(scope, 'navigator', { value: { gpu: create([]) }, configurable: true, writable: true });
+  Object.defineProperty(scope, 'navigator', { value: { gpu: instance }, configurable: true, writable: true });
   return () => {
     delete scope.navigator;
   };

@@ -178,6 +178,7 @@ export class WebGpu implements Device<GpuArray> {
   async close(): Promise<void> {
     await this.gpu.destroy();
     await this.gpuJs.WebGPUContext.destroy();
+    await this.context.device.lost; // a process that ends before it has may crash
     this.giveBack();
   }
 }

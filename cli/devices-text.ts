@@ -87,7 +87,7 @@ function cellsOf({ kvDtype, error, bound, passed, steps, ms, kvBytes, moved, com
   return [
     kvDtype,
     error.toFixed(1),
-    number(bound),
+    number(Math.ceil(bound)),
     passed ? 'PASS' : 'FAIL',
     ((1000 * steps) / ms).toFixed(1),
     ((kvBytes * steps) / ms / 1e6).toFixed(2),

@@ -42,7 +42,6 @@ async function queriesAt(
   const kernel = {
     name: 'given',
     bound: () => 0,
-    truthBound: () => 0,
     attend: (calls: readonly AttentionCall[]) => {
       for (const { q_THK } of calls) found.push(...flat(q_THK));
     },

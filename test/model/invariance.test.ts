@@ -146,7 +146,6 @@ describe('a pass that fails', () => {
       kernel: {
         name: 'broken',
         bound: () => 0,
-        truthBound: () => 0,
         attend: () => {
           throw new Error('device lost');
         },

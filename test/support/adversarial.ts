@@ -127,7 +127,7 @@ export async function truthErrorOf(
   }
   const keys = call.blocks[0]!.positions.length;
   const seen = seenOf(call);
-  return { error: error / (largestValue(seen) || 1) / UNIT, bound: kernel.truthBound(keys, scoreSizeOf(seen), UNIT) };
+  return { error: error / (largestValue(seen) || 1) / UNIT, bound: kernel.truthBound!(keys, scoreSizeOf(seen), UNIT) };
 }
 
 function truthOf(call: AttentionCall): Floats {

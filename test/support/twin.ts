@@ -17,7 +17,6 @@ export function twinOf(kernel: AttentionKernel, seen: Seen): AttentionKernel {
   return {
     name: `${kernel.name} beside reference`,
     bound: () => 0,
-    truthBound: () => 0,
     async attend(calls, scratch?: Scratch) {
       const own = calls.map((call) => ({ ...call, out_THV: zerosLike(call.out_THV, call.out_THV.shape) }));
       await kernel.attend(own, scratch);

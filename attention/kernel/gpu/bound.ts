@@ -12,5 +12,5 @@ export function truthBoundOf(keys: number, scores: ScoreSize): number {
 
 /** How far it may be from the reference: as far as both of them from the truth. */
 export function boundOf(keys: number, scores: ScoreSize): number {
-  return truthBoundOf(keys, scores) + reference.truthBound(keys, scores, UNIT);
+  return truthBoundOf(keys, scores) + reference.truthBound!(keys, scores, UNIT);
 }

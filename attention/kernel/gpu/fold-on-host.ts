@@ -68,9 +68,16 @@ function scoresOf(
   return device.run(source, [8, page.size / 8, groups * packs], views, [page.count, packs, call.visibility.sinks]);
 }
 
+/** 0, 1, 2, ... */
+const PLACES = Float32Array.from({ length: 2 ** 12 }, (_, i) => i);
+
 /** In a page a row's slot is its place. */
 function slotsOf({ size, offset }: Page): HostView {
-  return { data: Float32Array.from({ length: size }, (_, i) => offset + i), dims: [size] };
+  const near = offset + size <= PLACES.length;
+  const data = near
+    ? PLACES.subarray(offset, offset + size)
+    : Float32Array.from({ length: size }, (_, i) => offset + i);
+  return { data, dims: [size] };
 }
 
 function viewsOf({ values, width, scales, scaleWidth, run }: ArenaStream<HostArray>, { base, rows }: Page): HostView[] {

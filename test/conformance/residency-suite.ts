@@ -79,7 +79,7 @@ export function residencySuite(device: DeviceName, kernel: AttentionKernel, twin
       held.push(await heldBytes());
       heap.push(await living());
     }
-    expect(held[2]).toBe(held[0]);
+    expect(held[2]).toBeLessThanOrEqual(held[0]!); // less where another test's garbage went meanwhile
     expect(heap[2]! - heap[1]!).toBeLessThan(300_000);
     cache.release();
   });
@@ -96,9 +96,10 @@ export function residencySuite(device: DeviceName, kernel: AttentionKernel, twin
       await run(true); // lists of slots stay
       const before = await heldBytes();
       await run(true);
-      expect(await heldBytes()).toBe(before);
+      expect(await heldBytes()).toBeLessThanOrEqual(before);
       await run(false);
-      expect(await heldBytes()).toBe(before);
+      for (let wait = 0; wait < 100 && (await heldBytes()) > before; wait++) await setTimeout(20); // for the collector
+      expect(await heldBytes()).toBeLessThanOrEqual(before);
     }
   });
 

@@ -1,4 +1,6 @@
 import { describe, expect, it } from 'vitest';
+import { findBrowser } from './support/browser.js';
+import { ROOT } from './support/fixtures.js';
 import { decide, describeWith, missingWebGpu } from './support/parts.js';
 
 describe('a part that npm cannot bring', () => {
@@ -14,6 +16,21 @@ describe('a part that npm cannot bring', () => {
 
   it('refuses a TOUCHSTONE_REQUIRE that it does not know, since it would require nothing', () => {
     expect(() => decide(null, 'webgpu')).toThrow('TOUCHSTONE_REQUIRE is "webgpu", and may only be "all"');
+  });
+});
+
+describe('a browser for tests', () => {
+  it('is the one that TOUCHSTONE_CHROMIUM names, or else found by the folders of PATH', () => {
+    const given = process.execPath;
+    expect(findBrowser({ TOUCHSTONE_CHROMIUM: given, PATH: '' })).toBe(given);
+    expect(findBrowser({ PATH: '' })).toBeNull();
+    expect(findBrowser({ PATH: ROOT })).toBeNull();
+  });
+
+  it('is not another one than was named', () => {
+    expect(() => findBrowser({ TOUCHSTONE_CHROMIUM: 'nowhere/chromium' })).toThrow(
+      'TOUCHSTONE_CHROMIUM is "nowhere/chromium", which is no file that can be run',
+    );
   });
 });
 

@@ -12,11 +12,12 @@ let instance: unknown = null;
 /**
  * Sees to it that `navigator.gpu` is there: a browser has it, Node gets it from the optional package `webgpu`.
  * @param quietly nothing may be written to standard error where there is no GPU, at the price of another process that is asked first
- * @returns takes it away again @throws DeviceError if the package is missing or does not load, or there is no GPU
+ * @returns takes it away again @throws DeviceError if the browser has none, the package is missing or does not load, or there is no GPU
  */
 export async function provideWebGpu(quietly: boolean): Promise<() => void> {
   const scope = globalThis as { navigator?: { gpu?: unknown } };
   if (scope.navigator?.gpu) return () => {};
+  expectNode();
   const { create, globals } = await loadPackage();
   const { expectAdapter, expectVulkanLoader } = await import('./vulkan.js'); // which a browser could not load
   expectVulkanLoader();
@@ -34,6 +35,17 @@ export async function provideWebGpu(quietly: boolean): Promise<() => void> {
   return () => {
     delete scope.navigator;
   };
+}
+
+/** @throws DeviceError in a browser, which no package can help */
+function expectNode(): void {
+  const { process, isSecureContext } = globalThis as Partial<typeof globalThis> & { isSecureContext?: boolean };
+  if (process?.versions?.node) return;
+  const why =
+    isSecureContext === false
+      ? 'browsers offer WebGPU only to pages from https or localhost; serve this one from there'
+      : 'this browser has no WebGPU; use one that has';
+  throw new DeviceError(`Device webgpu: ${why}, or choose --device wasm.`);
 }
 
 async function loadPackage(): Promise<NodeWebGpu> {

@@ -21,7 +21,7 @@ export interface GpuJsKernel {
   };
 }
 
-export interface KernelSettings {
+interface KernelSettings {
   readonly output: readonly number[];
   readonly constants?: Readonly<Record<string, Float32Array>>;
   readonly argumentTypes: Readonly<Record<string, string>>;
@@ -35,7 +35,7 @@ export interface GpuBuffer {
   destroy(): void;
 }
 
-export interface WebGpuDevice {
+interface WebGpuDevice {
   readonly limits: { readonly maxStorageBufferBindingSize: number; readonly maxBufferSize: number };
   readonly queue: {
     writeBuffer(buffer: GpuBuffer, byteOffset: number, data: Float32Array): void;

@@ -240,9 +240,9 @@ function aboutOf({ vendor, architecture, description, device }: AdapterInfo): st
   return [...new Set([vendor, architecture, description || device].filter((part) => part !== ''))].join(' ');
 }
 
-/** A driver that computes on the processor. */
-function isSoftware({ isFallbackAdapter, architecture, description }: AdapterInfo): boolean {
-  return isFallbackAdapter === true || /swiftshader|llvmpipe|lavapipe/i.test(`${architecture} ${description}`);
+/** A driver that computes on the processor, or Dawn's that computes nothing. */
+function isSoftware(info: AdapterInfo): boolean {
+  return info.isFallbackAdapter === true || /swiftshader|llvmpipe|lavapipe|null.?backend/i.test(aboutOf(info));
 }
 
 function firstSentence(error: unknown): string {

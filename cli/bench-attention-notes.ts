@@ -37,8 +37,9 @@ const LEVEL = 0.05;
 
 /** Where plain TypeScript is faster. */
 function comparison({ name }: BenchedKernel, cells: readonly BenchCell[]): string[] {
-  const ratioOf = (cell: BenchCell) => (name === 'reference' ? null : (timesOf(cell, name)?.ratio ?? null));
-  const compared = cells.filter((cell) => ratioOf(cell) !== null);
+  const enough = (cell: BenchCell, kernel: string) => (timesOf(cell, kernel)?.calls ?? 0) >= ENOUGH_CALLS;
+  const ratioOf = (cell: BenchCell) => timesOf(cell, name)!.ratio;
+  const compared = cells.filter((cell) => name !== 'reference' && enough(cell, 'reference') && enough(cell, name));
   if (compared.length === 0) return [];
   const slower = compared.filter((cell) => ratioOf(cell)! < 1 - LEVEL);
   const level = compared.filter((cell) => Math.abs(ratioOf(cell)! - 1) <= LEVEL).length;
@@ -92,7 +93,9 @@ function agreementTexts(cells: readonly BenchCell[]): string[] {
 
 function fewTexts(cells: readonly BenchCell[]): string[] {
   const few = cells.some(({ times }) => times.some(({ calls }) => calls < ENOUGH_CALLS));
-  return few ? [`*: fewer than ${ENOUGH_CALLS} calls, which were slow; more --seconds give more.`] : [];
+  return few
+    ? [`*: fewer than ${ENOUGH_CALLS} calls, which are slow, and not counted above; more --seconds give more.`]
+    : [];
 }
 
 /** A kernel of one thread that did not have a processor to itself. */

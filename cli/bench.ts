@@ -1,4 +1,4 @@
-import { type Command, InvalidArgumentError } from 'commander';
+import type { Command } from 'commander';
 import { embeddedModel } from '../src/embedded.js';
 import { UsageError } from '../src/errors.js';
 import { loadModel, type Model } from '../src/model/load.js';
@@ -12,11 +12,15 @@ import {
   SHAREGPT,
   type SharedPrefixes,
 } from '../src/reference/workload.js';
+import { attentionCommand } from './bench-attention.js';
 import { type CacheBench, cacheBenchText, type FragmentationRow, type TimesRow } from './bench-text.js';
-import { newCommand, pause, wholeNumber } from './options.js';
+import { newCommand, pause, wholeNumber, wholeNumbers } from './options.js';
 
 export function benchCommand(): Command {
-  return newCommand('bench').description('measure what the parts of a model server cost').addCommand(cacheCommand());
+  return newCommand('bench')
+    .description('measure what the parts of a model server cost')
+    .addCommand(cacheCommand())
+    .addCommand(attentionCommand());
 }
 
 interface CacheFlags {
@@ -42,7 +46,11 @@ function cacheCommand(): Command {
     .option('--requests <n>', 'how many (the timed ones are always the same few)', wholeNumber(1), 500)
     .option('--max-tokens <n>', 'the most tokens of a request', wholeNumber(2), PUBLISHED_SIZES.maxTokens)
     .option('--memory-tokens <n>', 'tokens that memory holds', wholeNumber(2), PUBLISHED_SIZES.memoryTokens)
-    .option('--page-sizes <list>', `tokens a page (default: ${PAGE_SIZES}; timed: ${TIMED_PAGE_SIZES})`, sizeList)
+    .option(
+      '--page-sizes <list>',
+      `tokens a page (default: ${PAGE_SIZES}; timed: ${TIMED_PAGE_SIZES})`,
+      wholeNumbers('tokens a page', '1,16,256'),
+    )
     .option('--model <folder>', 'checkpoint folder whose decode steps are timed (default: the embedded one)')
     .option('--no-times', 'only what is the same on every machine')
     .option('--json', 'print one JSON object')
@@ -115,11 +123,4 @@ async function timesOf(model: Model, seed: number, pageSizes: readonly number[])
     }
   }
   return rows;
-}
-
-/** Reads `1,16,256`. */
-function sizeList(text: string): number[] {
-  const parts = text.split(',').map((part) => part.trim());
-  if (parts.every((part) => /^[1-9]\d{0,8}$/.test(part))) return parts.map(Number);
-  throw new InvalidArgumentError('Expected tokens a page with commas between them, such as 1,16,256.');
 }

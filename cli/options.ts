@@ -112,6 +112,15 @@ export function idList(text: string): number[] {
   return parts.map(Number);
 }
 
+/** Reads `1,16,256`: numbers of at least 1. */
+export function wholeNumbers(what: string, example: string): (text: string) => number[] {
+  return (text) => {
+    const parts = text.split(',').map((part) => part.trim());
+    if (parts.every((part) => /^[1-9]\d{0,8}$/.test(part))) return parts.map(Number);
+    throw new InvalidArgumentError(`Expected ${what} with commas between them, such as ${example}.`);
+  };
+}
+
 /** Reads a whole number of at least `least`. */
 export function wholeNumber(least: number): (text: string) => number {
   return (text) => {

@@ -51,7 +51,7 @@ async function mergedOf(
   const greatest = { ...most, dims: [lanes, chunks, rows] };
   const weighed = await gpu.run(weightsSource(lanes), [8, keys / 8, rows], [scores, greatest], []);
   const weights = { ...weighed, dims: [lanes, keys, rows] };
-  const sum = sumsSource(values.schema, lanes, CHUNK, 'listed');
+  const sum = sumsSource(values.schema, lanes, CHUNK, 'listed', true);
   const sums = await gpu.run(sum, [columns, chunks, rows], [weights, slots!, ...viewsOf(values)], [packs]);
   return gpu.run(mergedSource(valueDim, lanes, mostChunks(chunks)), [valueDim + 2, rows], [greatest, sums], [chunks]);
 }

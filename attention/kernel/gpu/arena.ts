@@ -4,7 +4,7 @@
  */
 import type { Stored, StoredKind, StoredStream } from '../../stored.js';
 import type { Device, DeviceArray } from './device.js';
-import { rowBytesOf, runOf, scaleWidthOf, widthOf } from './reading.js';
+import { runOf, scaleWidthOf, widthOf } from './layout.js';
 import { SlotRanges } from './slot-ranges.js';
 import { scalesInto, wordsInto } from './words.js';
 
@@ -112,19 +112,14 @@ export class Arena<Held extends DeviceArray> {
 }
 
 /** The numbers of some slots, as a device keeps them. */
-function wordsOf(
-  { heads, dim, form }: StoredStream,
-  stored: Stored,
-  from: number,
-  count: number,
-  width: number,
-): Float32Array {
-  const size = heads * dim;
+function wordsOf(schema: StoredStream, stored: Stored, from: number, count: number, width: number): Float32Array {
+  const { heads, dim, form } = schema;
   if (form.kind === 'numbers') {
+    const size = heads * dim;
     const rows = stored.subarray(from * size, (from + count) * size);
     return rows instanceof Float32Array ? rows : Float32Array.from(rows);
   }
   const words = new Float32Array(count * width);
-  wordsInto(words, width, stored, rowBytesOf(size, form.bits), from, count);
+  wordsInto(words, schema, form, stored, from, count);
   return words;
 }

@@ -22,7 +22,9 @@ export function notesOf({ kernels, cells, leftOut }: AttentionBench): string {
     ...kernels.flatMap((kernel) => deviceText(kernel)),
     ...leftOut.map(({ kernel, reason }) => `Not measured: ${kernel}. ${reason}`),
     ...new Set(cells.flatMap(untried)),
-    ...agreementTexts(cells),
+    ...(hasReference(kernels)
+      ? agreementTexts(cells)
+      : ['Results were not checked: `reference` is not among the kernels.']),
     ...fewTexts(cells),
     ...loadTexts(cells),
   ];
@@ -49,13 +51,13 @@ function comparison({ name }: BenchedKernel, cells: readonly BenchCell[]): strin
   ];
 }
 
-/** decode: gpt2 at 128 512, llama-3.1-8b at 128; prefill: ... */
+/** decode: gpt2 at 128 and 512, llama-3.1-8b at 128; prefill: ... */
 function placesText(cells: readonly BenchCell[]): string {
   const shapes = [...new Set(cells.map(({ shape }) => shape))];
   const passes = PASSES.map((pass) => {
     const each = shapes.map((shape) => {
       const own = cells.filter((cell) => cell.pass === pass && cell.shape === shape);
-      return own.length === 0 ? '' : `${shape} at ${own.map(({ tokens }) => tokensText(tokens)).join(' ')}`;
+      return own.length === 0 ? '' : `${shape} at ${own.map(({ tokens }) => tokensText(tokens)).join(' and ')}`;
     });
     const texts = each.filter((text) => text !== '');
     return texts.length === 0 ? '' : `${pass}: ${texts.join(', ')}`;

@@ -78,7 +78,10 @@ async function run(flags: Flags): Promise<void> {
   const settings = { cache, pageSize, dtype, seed, seconds };
   const bench = { machine: machineOf(), settings, kernels: await benchedKernels(contenders), leftOut, cells };
   process.stdout.write(flags.json ? `${JSON.stringify(bench)}\n` : attentionBenchText(bench));
-  if (flags.svg !== undefined) writeAtomically(flags.svg, [Buffer.from(attentionBenchPlot(bench))]);
+  if (flags.svg !== undefined) {
+    writeAtomically(flags.svg, [Buffer.from(attentionBenchPlot(bench))]);
+    process.stderr.write(`${flags.svg}: time over tokens of ${cells.length} passes\n`);
+  }
   if (wrongOf(cells).length > 0) process.exitCode = 1;
 }
 
@@ -157,7 +160,9 @@ function kernelList(text: string): BenchKernelName[] {
   const names = namesIn(text);
   const unknown = names.find((name) => !(name in BENCH_KERNELS));
   if (unknown === undefined) return names as BenchKernelName[];
-  throw new InvalidArgumentError(`'${unknown}' is no kernel: expected ${Object.keys(BENCH_KERNELS).join(', ')}.`);
+  throw new InvalidArgumentError(
+    `'${unknown}' is no kernel here: expected ${Object.keys(BENCH_KERNELS).join(', ')} (the kernel gpu goes by its devices).`,
+  );
 }
 
 function namesIn(text: string): string[] {

@@ -1,5 +1,6 @@
 /** What `touchstone devices` prints. */
 import type { DeviceName } from '../attention/kernel/gpu/device.js';
+import type { DeviceReport } from '../attention/kernel/kernel.js';
 import { TEST_SHAPE } from '../src/reference/device-case.js';
 import type { DeviceCheck } from '../src/reference/device-test.js';
 import { type Column, markdownTable } from './table.js';
@@ -36,7 +37,12 @@ export function listText(listed: readonly ListedDevice[], automatic: Automatic |
 
 function aboutText(device: ListedDevice): string {
   if (!device.available) return `not available: ${withoutName(device.reason)}`;
-  return `${device.about}${device.name === 'webgpu' && device.software ? ' (software: it computes on the processor)' : ''}`;
+  return aboutDevice(device);
+}
+
+/** What it is; of a GPU also whether it is one. */
+export function aboutDevice({ name, about, software }: Pick<DeviceReport, 'name' | 'about' | 'software'>): string {
+  return name === 'webgpu' && software ? `${about} (software: it computes on the processor)` : about;
 }
 
 /** A DeviceError's message where the device's name stands before it. */
@@ -46,7 +52,7 @@ function withoutName(message: string): string {
 
 export function testText(tested: readonly Tested[], seconds: number): string {
   const { queryHeads, keyValueHeads, headDim, tokens } = TEST_SHAPE;
-  const about = `Each was tested for ${number(seconds)} s with a decode step: ${queryHeads} query heads and ${keyValueHeads} key/value heads of ${headDim} over ${number(tokens)} tokens in a cache.
+  const about = `Each was tested for ${number(seconds)} s, half of it for each form of rows, with a decode step: ${queryHeads} query heads and ${keyValueHeads} key/value heads of ${headDim} over ${number(tokens)} tokens in a cache.
 Errors are in unit roundoffs (2^-24) of the largest value, against the reference kernel in float64. GB/s: rows as the cache keeps them.
 Bytes go up to the device and come down from it in each step.`;
   const failures = tested
@@ -82,15 +88,22 @@ function rowsOf({ name, ran, checks, failure }: Tested): string[][] {
   return failure === null ? rows : [broken];
 }
 
-/** GB/s of rows in the form in which the cache keeps them. */
-function cellsOf({ kvDtype, error, bound, passed, steps, ms, kvBytes, moved, compiled, compileMs }: DeviceCheck) {
+/** With its speed: GB/s of rows in the form in which the cache keeps them. */
+export function withSpeed(check: DeviceCheck) {
+  const stepsPerSecond = (1000 * check.steps) / check.ms;
+  return { ...check, stepsPerSecond, gbPerSecond: (check.kvBytes * stepsPerSecond) / 1e9 };
+}
+
+function cellsOf(check: DeviceCheck) {
+  const { kvDtype, error, bound, passed, moved, compiled, compileMs } = check;
+  const { stepsPerSecond, gbPerSecond } = withSpeed(check);
   return [
     kvDtype,
     error.toFixed(1),
     number(Math.ceil(bound)),
     passed ? 'PASS' : 'FAIL',
-    ((1000 * steps) / ms).toFixed(1),
-    ((kvBytes * steps) / ms / 1e6).toFixed(2),
+    stepsPerSecond.toFixed(1),
+    gbPerSecond.toFixed(2),
     number(compiled),
     `${number(Math.round(compileMs))} ms`,
     number(Math.round(moved.uploaded)),

@@ -5,7 +5,7 @@ import { gpuKernel } from '../attention/kernel/gpu/gpu.js';
 import { DeviceError, UsageError } from '../src/errors.js';
 import { TEST_SHAPE, type TestCase, testCases } from '../src/reference/device-case.js';
 import { testDevice } from '../src/reference/device-test.js';
-import { type Automatic, type ListedDevice, listText, type Tested, testText } from './devices-text.js';
+import { type Automatic, type ListedDevice, listText, type Tested, testText, withSpeed } from './devices-text.js';
 import { decimal, newCommand, pause } from './options.js';
 
 interface Flags {
@@ -103,6 +103,9 @@ function jsonOf(
   automatic: Automatic | null,
   test: { readonly seconds: number; readonly tested: readonly Tested[] } | null,
 ) {
-  const devices = listed.map((device) => ({ ...device, test: test?.tested.find(({ name }) => name === device.name) }));
-  return { automatic, test: test && { ...TEST_SHAPE, seconds: test.seconds }, devices };
+  const devices = listed.map((device) => {
+    const tested = test?.tested.find(({ name }) => name === device.name);
+    return { ...device, test: tested && { ...tested, checks: tested.checks.map(withSpeed) } };
+  });
+  return { automatic, testCase: test && { ...TEST_SHAPE, seconds: test.seconds }, devices };
 }

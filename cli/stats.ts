@@ -1,7 +1,9 @@
 /** What `--stats` and `--json` say of a run. */
+
 import type { DeviceReport } from '../attention/kernel/kernel.js';
 import type { Moved } from '../attention/kernel/scratch.js';
 import type { AttentionCounter } from '../attention/layer.js';
+import { aboutDevice } from './devices-text.js';
 
 /** Adds up wall-clock time by phase. */
 export class Stopwatch {
@@ -45,8 +47,9 @@ interface DeviceStats {
   readonly compile_ms: number;
   /** Held by its arrays when the run was over. */
   readonly bytes: number;
-  readonly prefill: Moved;
-  readonly decode: Moved;
+  /** By all tokens of the phase together. */
+  readonly prefill_moved: Moved;
+  readonly decode_moved: Moved;
 }
 
 interface Measured {
@@ -80,7 +83,8 @@ export function statsOf({ ms }: Stopwatch, fed: number, measured: Measured): Sta
 function deviceStats(report: DeviceReport, moved: Measured['moved']): DeviceStats {
   const { name, ran, about, software, passedOver: passed_over, compiled, compileMs, bytes } = report;
   const compile = { kernels_compiled: compiled, compile_ms: round(compileMs) };
-  return { name, ran, about, software, passed_over, ...compile, bytes, ...moved };
+  const { prefill: prefill_moved, decode: decode_moved } = moved;
+  return { name, ran, about, software, passed_over, ...compile, bytes, prefill_moved, decode_moved };
 }
 
 export function statsText(stats: Stats, seed: number, sampled: boolean): string {
@@ -100,18 +104,21 @@ export function statsText(stats: Stats, seed: number, sampled: boolean): string 
   return `\n${lines.map(([name, value]) => `${name!.padEnd(9)} ${value}`).join('\n')}\n`;
 }
 
-function deviceLines(
-  { name, ran, about, passed_over, kernels_compiled, compile_ms, bytes, prefill, decode }: DeviceStats,
-  steps: number,
-  number: (value: number) => string,
-): string[][] {
+function deviceLines(device: DeviceStats, steps: number, number: (value: number) => string): string[][] {
+  const { name, ran, passed_over, kernels_compiled, compile_ms, bytes, prefill_moved, decode_moved: decode } = device;
   const each = (value: number) => number(Math.round(value / Math.max(steps, 1)));
   const staged = decode.staged > 0 ? `, ${each(decode.staged)} staged` : '';
   return [
-    ['device', `${name} (gpu.js ran ${ran.join(', ') || 'nothing'}): ${about}`],
-    ...passed_over.map((reason) => ['', `not taken: ${reason}`]),
+    ['device', `${name} (gpu.js ran ${ran.join(', ') || 'nothing'}): ${aboutDevice(device)}`],
+    ...passed_over.map((reason) => [
+      '',
+      `not ${reason
+        .replace(/^Device (\w+)/, '$1')
+        .replace(/^(\w+) is /, '$1: ')
+        .replace(/; .*$/, '')}`,
+    ]),
     ['compiled', `${kernels_compiled} kernels in ${number(compile_ms)} ms`],
-    ['moved', `prefill: ${number(prefill.uploaded)} bytes up, ${number(prefill.downloaded)} down`],
+    ['moved', `prefill: ${number(prefill_moved.uploaded)} bytes up, ${number(prefill_moved.downloaded)} down`],
     ['', `a decode step: ${each(decode.uploaded)} bytes up, ${each(decode.downloaded)} down${staged}`],
     ['on device', `${number(bytes)} bytes`],
   ];

@@ -18,6 +18,10 @@ export interface AttentionCall extends ScoreRules {
   readonly keyStreams: readonly string[];
   readonly valueStream: string;
   readonly scale: number;
+  /**
+   * A query at p sees position j if j <= p, and j < sinks or j >= oldest(p): a kernel may ask `sees`, or compute this form. A rule of another form
+   * has another result in each.
+   */
   readonly visibility: Visibility;
   /** One more logit for each query head in its softmax, which weighs nothing [H]; null: none. */
   readonly sinkLogits_H: Floats | null;
@@ -64,6 +68,6 @@ export interface DeviceReport {
   /** Kernels that were compiled, and the time it took. */
   readonly compiled: number;
   readonly compileMs: number;
-  /** Bytes of its arrays: copies of rows, and what kernels take beside. */
+  /** Bytes of its arrays: copies of rows, lists of them, queries. (Not of results that gpu.js holds.) */
   readonly bytes: number;
 }

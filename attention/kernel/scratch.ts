@@ -47,6 +47,16 @@ export class Scratch {
     }
   }
 
+  /** The same where it ends later. */
+  async withinAwaited<Result>(use: () => Promise<Result>): Promise<Result> {
+    const before = this.bytes;
+    try {
+      return await use();
+    } finally {
+      this.bytes = before;
+    }
+  }
+
   private count(bytes: number): void {
     this.bytes += bytes;
     this.peakBytes = Math.max(this.peakBytes, this.bytes);

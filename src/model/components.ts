@@ -48,7 +48,7 @@ export const DEFAULT_OPTIONS: Omit<RunOptions, 'cacheTokens'> = {
   precision: 'float32',
 };
 
-/** What was chosen, by the names of the parts: no `auto` is left. */
+/** What was chosen, by the names of the parts: no `auto` is left (but a device's, before it is opened). */
 export type Chosen = Readonly<
   Record<'attention' | 'visibility' | 'positions' | 'cache' | 'kvDtype' | 'kernel' | 'precision', string>
 >;
@@ -98,7 +98,9 @@ export function componentsOf(config: ModelConfig, weights: ModelWeights, options
       positions: options.positions,
       cache: options.cache,
       kvDtype: format.name,
-      kernel: options.device === 'auto' ? options.kernel : `${options.kernel} on ${options.device}`,
+      get kernel() {
+        return kernel.name; // with its device, once there is one
+      },
       precision,
     },
   };

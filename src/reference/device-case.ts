@@ -99,7 +99,7 @@ function drawnRows({ keyValueHeads, headDim, tokens }: TestShape): StreamRows {
 function pointedQueries({ queryHeads, keyValueHeads, headDim, tokens }: TestShape, keys: Floats): Tensor {
   const q = new Float32Array(queryHeads * headDim);
   for (let h = 0; h < queryHeads; h++) {
-    const token = Math.round((h * (tokens - 1)) / (queryHeads - 1));
+    const token = Math.round((h * (tokens - 1)) / Math.max(queryHeads - 1, 1));
     const g = Math.floor((h * keyValueHeads) / queryHeads);
     for (let k = 0; k < headDim; k++) q[h * headDim + k] = 1.5 * keys[(token * keyValueHeads + g) * headDim + k]!;
   }

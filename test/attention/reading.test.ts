@@ -4,8 +4,9 @@ import { arrayFor, type RowCodec } from '../../attention/cache/codec/codec.js';
 import type { KvConfig } from '../../attention/cache/codec/format.js';
 import { layoutOf } from '../../attention/cache/codec/layout.js';
 import { Arena, type ArenaStream, headScale } from '../../attention/kernel/gpu/arena.js';
+import type { View } from '../../attention/kernel/gpu/device.js';
 import { closeDevices, openDevice } from '../../attention/kernel/gpu/devices.js';
-import type { HostArray, HostDevice, HostView } from '../../attention/kernel/gpu/host-device.js';
+import type { HostArray, HostDevice } from '../../attention/kernel/gpu/host-device.js';
 import { arraysOf, constantsOf, eachValue, oneValue } from '../../attention/kernel/gpu/reading.js';
 import {
   functionOf,
@@ -101,7 +102,7 @@ function read(device: HostDevice, stream: ArenaStream<HostArray>, source: Kernel
   const { heads, dim } = schema;
   const count = ROWS - first;
   const row = (i: number) => (rows === 'listed' ? count - 1 - i : i);
-  const slots: HostView = { data: Float32Array.from({ length: count }, (_, i) => row(i)), dims: [count] };
+  const slots: View = { data: Float32Array.from({ length: count }, (_, i) => row(i)), dims: [count] };
   const views = [...(rows === 'listed' ? [slots] : []), values.view(first * width, [width, count])];
   const runs = Math.ceil(ROWS / run);
   if (scales) views.push(scales.view(Math.floor(first / run) * scaleWidth, [scaleWidth, runs]));

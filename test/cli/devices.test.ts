@@ -25,7 +25,7 @@ interface Listed {
 describe('touchstone devices', () => {
   it('tests each device, and ends with code 1 if one of them computes what is wrong', () => {
     const { out, err, code } = devices(['--seconds', '0.01', '--json']);
-    const { automatic, test, devices: listed } = JSON.parse(out) as Record<string, never> & { devices: Listed[] };
+    const { automatic, testCase, devices: listed } = JSON.parse(out) as Record<string, never> & { devices: Listed[] };
     expect(listed.map(({ name, available, test }) => [name, available, test?.ran, test?.passed])).toEqual([
       ['webgpu', true, ['webgpu'], false],
       ['wasm', true, ['webasm'], true],
@@ -38,7 +38,7 @@ describe('touchstone devices', () => {
       ]);
     }
     expect(automatic).toEqual({ name: 'wasm', passedOver: [expect.stringContaining('webgpu is software here')] });
-    expect(test).toEqual({ queryHeads: 32, keyValueHeads: 8, headDim: 64, tokens: 4096, seconds: 0.01 });
+    expect(testCase).toEqual({ queryHeads: 32, keyValueHeads: 8, headDim: 64, tokens: 4096, seconds: 0.01 });
     expect([err, code]).toEqual([
       'touchstone: The self-test fails on webgpu: what is computed there is wrong; choose another --device.\n',
       1,

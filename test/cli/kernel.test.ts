@@ -35,8 +35,8 @@ describe('--kernel gpu', () => {
       kernels_compiled: expect.any(Number),
       compile_ms: expect.any(Number),
       bytes: expect.any(Number),
-      prefill: moved,
-      decode: moved,
+      prefill_moved: moved,
+      decode_moved: moved,
     });
   });
 

@@ -2,6 +2,7 @@
  * The rows of one layer on a device: those of all its stores, each in a run of slots, in one array a stream (two where it has scales). So a
  * kernel finds any page by the slots of its rows, whichever page it is.
  */
+import { DeviceError } from '../../../src/errors.js';
 import type { Stored, StoredKind, StoredStream } from '../../stored.js';
 import type { Device, DeviceArray } from './device.js';
 import { runOf, scaleWidthOf, widthOf } from './layout.js';
@@ -23,6 +24,14 @@ export interface ArenaStream<Held extends DeviceArray = DeviceArray> {
 /** The static scale of a head's values, which kernels leave out. */
 export function headScale({ schema: { form } }: ArenaStream, head: number): number {
   return form.kind === 'codes' && form.scale_G ? form.scale_G[head]! : 1;
+}
+
+/** Slots are float32 numbers on a device, and are divided there. */
+const MOST_SLOTS = 2 ** 22;
+
+function expectExact(slots: number): void {
+  if (slots <= MOST_SLOTS) return;
+  throw new DeviceError(`Kernel gpu: a layer keeps at most ${MOST_SLOTS} rows on a device, and ${slots} are needed; release sequences, or choose the kernel flash.`); // biome-ignore format: one sentence
 }
 
 const FIRST_SLOTS = 64;
@@ -62,6 +71,7 @@ export class Arena<Held extends DeviceArray> {
   private makeRoom(from: number, count: number): void {
     if (this.ranges.end <= this.slots) return;
     try {
+      expectExact(this.ranges.end);
       this.resize(Math.max(FIRST_SLOTS, 2 * this.slots, this.ranges.end));
     } catch (error) {
       this.ranges.give(from, count);

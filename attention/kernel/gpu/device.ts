@@ -1,6 +1,10 @@
 /** What a kernel needs of a device: arrays that stay there, and compiled sources. */
 import { DeviceError } from '../../../src/errors.js';
+import type { AttentionCall } from '../kernel.js';
+import type { Folded } from './folded.js';
 import type { GpuJsKernel, Mode } from './gpujs.js';
+import type { KeyGroup, Keys } from './keys.js';
+import type { Packing } from './queries.js';
 import type { KernelSource } from './source.js';
 
 /** `webgpu`: a GPU, or what a driver offers as one. `wasm`, `cpu`: the processor, through WebAssembly or JavaScript. */
@@ -22,13 +26,18 @@ export interface DeviceArray {
   free(): void;
 }
 
+/** Numbers of the host with their dimensions, as a kernel sees them: dims[0] is the innermost. */
+export interface View {
+  readonly data: Float32Array;
+  readonly dims: readonly number[];
+}
+
 /** What went to a device and came from it, in bytes, and what compiling took. */
 export class Traffic {
   uploaded = 0;
   downloaded = 0;
   /** What gpu.js copied on the device's side of that line: arguments and results of WebAssembly, whose kernels have memories of their own. */
   staged = 0;
-  calls = 0;
   compiled = 0;
   compileMs = 0;
 }
@@ -46,6 +55,10 @@ export interface Device<Held extends DeviceArray = DeviceArray> {
   /** Bytes of its arrays that live now. */
   readonly bytes: number;
   newArray(): Held;
+  /** Rows that lie on it. */
+  readonly keys: Keys<Held>;
+  /** Goes on with what is known of some queries, over the rows of a group. @param q of `packedQueries` */
+  fold(call: AttentionCall, packing: Packing, q: View, group: KeyGroup<Held>, folded: Folded): Promise<void>;
   /** Runs `use` when no other use is under way: kernels write their results where the last one did. */
   exclusive<Result>(use: () => Promise<Result>): Promise<Result>;
   close(): Promise<void>;
@@ -102,11 +115,11 @@ export function keyOf({ text, constants: given }: KernelSource, shape: readonly 
 }
 
 /** Asks a kernel what has run it: gpu.js goes over to another backend without a word. @throws DeviceError if it is not the one that was asked for */
-export function noteRan({ kernel }: GpuJsKernel, { name, ran }: Device): void {
+export function noteRan({ kernel }: GpuJsKernel, source: KernelSource, { name, ran }: Device): void {
   const { mode } = kernel.constructor;
   ran.add(mode);
   if (mode === MODES[name]) return;
   throw new DeviceError(
-    `Device ${name}: gpu.js ran a kernel as ${mode} instead (${kernel.fallbackReason ?? 'it gives no reason'}); choose --device cpu, or another kernel.`,
+    `Device ${name}: gpu.js ran the kernel ${source.name} as ${mode} instead (${kernel.fallbackReason ?? 'it gives no reason'}); choose --device cpu, or another kernel.`,
   );
 }

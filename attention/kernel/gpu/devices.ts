@@ -18,6 +18,7 @@ export interface Found {
 /** A process has one WebGPU device, and compiled kernels serve all models. */
 const opened = new Map<DeviceName, Promise<HostDevice | WebGpu>>();
 let automatic: Promise<Found> | null = null;
+let automaticName: DeviceName | null = null;
 
 /**
  * @param quietly a driver that is missing may not be heard of on standard error: nobody has asked for this device
@@ -29,6 +30,7 @@ export async function openDevice(choice: DeviceChoice, quietly = choice === 'aut
     automatic = null;
     throw error;
   });
+  automaticName = (await automatic).device.name;
   return automatic;
 }
 
@@ -42,7 +44,7 @@ async function first(): Promise<Found> {
       passedOver.push(`webgpu is software here (${device.about})`);
       if (known) continue;
       opened.delete(name);
-      await device.close(); // nobody has asked for it, and a process would not end
+      await device.close(); // nobody has asked for it
     } catch (error) {
       if (!(error instanceof DeviceError)) throw error;
       passedOver.push(error.message);
@@ -60,10 +62,16 @@ function open(name: DeviceName, quietly: boolean): Promise<HostDevice | WebGpu> 
   return device;
 }
 
-/** Closes all devices, one that is being opened as soon as it is. A Node process that has used WebGPU must, or it does not end. */
+/** The device that a choice has come to; null: it has not been opened. */
+export function openedDevice(choice: DeviceChoice): DeviceName | null {
+  return choice === 'auto' ? automaticName : choice;
+}
+
+/** Closes all devices, one that is being opened as soon as it is. Before a Node process ends that has used WebGPU: Dawn may crash otherwise. */
 export async function closeDevices(): Promise<void> {
   const devices = await Promise.allSettled([...opened.values()]);
   opened.clear();
   automatic = null;
+  automaticName = null;
   for (const each of devices) if (each.status === 'fulfilled') await each.value.close();
 }

@@ -3,11 +3,12 @@ import type { AttentionCall } from '../kernel.js';
 import { type ArenaStream, headScale } from './arena.js';
 import { greatestSource, mergedSource, sumsSource, weightsSource } from './fold-sources.js';
 import type { Folded } from './folded.js';
+import type { GpuArray, GpuView } from './gpu-array.js';
 import type { KeyGroup } from './keys.js';
 import type { Packing } from './queries.js';
 import { scoresSource } from './scores-source.js';
 import { CHUNK } from './source.js';
-import type { GpuArray, GpuView, WebGpu } from './webgpu-device.js';
+import type { WebGpu } from './webgpu-device.js';
 
 export async function foldOnGpu(
   gpu: WebGpu,

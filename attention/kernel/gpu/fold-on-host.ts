@@ -4,9 +4,10 @@
  */
 import type { AttentionCall } from '../kernel.js';
 import { type ArenaStream, headScale } from './arena.js';
+import type { View } from './device.js';
 import { sumsSource } from './fold-sources.js';
 import type { Folded } from './folded.js';
-import type { HostArray, HostDevice, HostView } from './host-device.js';
+import type { HostArray, HostDevice } from './host-device.js';
 import type { KeyGroup } from './keys.js';
 import type { Packing } from './queries.js';
 import { scoresSource } from './scores-source.js';
@@ -30,7 +31,7 @@ export function foldOnHost(
   device: HostDevice,
   call: AttentionCall,
   packing: Packing,
-  q: HostView,
+  q: View,
   group: KeyGroup<HostArray>,
   folded: Folded,
 ): void {
@@ -52,7 +53,7 @@ function scoresOf(
   device: HostDevice,
   call: AttentionCall,
   packing: Packing,
-  q: HostView,
+  q: View,
   { list, parts }: KeyGroup<HostArray>,
   page: Page,
 ): Float32Array {
@@ -65,7 +66,7 @@ function scoresOf(
 }
 
 /** Of scales as many runs as a page's rows may lie in. */
-function viewsOf({ values, width, scales, scaleWidth, run }: ArenaStream<HostArray>, { slot, size }: Page): HostView[] {
+function viewsOf({ values, width, scales, scaleWidth, run }: ArenaStream<HostArray>, { slot, size }: Page): View[] {
   const view = values.view(slot * width, [width, size]);
   if (!scales) return [view];
   const runs = run === 1 ? size : Math.ceil(size / run) + 1;
@@ -123,7 +124,7 @@ function addSums(
   folded: Folded,
 ): void {
   const { valueDim } = folded;
-  const packed: HostView = { data: weights, dims: [lanes, page.size, groups * packs] };
+  const packed: View = { data: weights, dims: [lanes, page.size, groups * packs] };
   const views = [packed, ...viewsOf(values, page)];
   const run = (guarded: boolean) => {
     const source = sumsSource(values.schema, lanes, page.size, 'paged', guarded);

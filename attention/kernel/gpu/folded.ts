@@ -1,23 +1,26 @@
 /** What is known of each query row after some keys, and the end of it: the sink's part, and the division. */
-import { flat } from '../../../src/tensor/tensor.js';
+import { type Floats, flat } from '../../../src/tensor/tensor.js';
 import type { AttentionCall } from '../kernel.js';
+import type { Scratch } from '../scratch.js';
 import { eachRow, type Packing } from './queries.js';
 import { HIDDEN, LOWEST } from './source.js';
 
 const NO_SCORE = Math.fround(LOWEST);
 
+const [SINGLE, DOUBLE] = [new Float32Array(0), new Float64Array(0)];
+
 /** Of each lane of each pack: the greatest score, and the sums of exp(score - greatest) and of what it weighs [V]. */
 export class Folded {
-  readonly greatest: Float32Array;
-  readonly total: Float64Array;
-  readonly sums: Float64Array;
+  readonly greatest: Floats;
+  readonly total: Floats;
+  readonly sums: Floats;
   readonly valueDim: number;
 
-  constructor({ groups, packs, lanes }: Packing, valueDim: number) {
+  constructor({ groups, packs, lanes }: Packing, valueDim: number, scratch: Scratch) {
     const rows = groups * packs * lanes;
-    this.greatest = new Float32Array(rows).fill(HIDDEN);
-    this.total = new Float64Array(rows);
-    this.sums = new Float64Array(rows * valueDim);
+    this.greatest = scratch.floats(SINGLE, rows).fill(HIDDEN);
+    this.total = scratch.floats(DOUBLE, rows);
+    this.sums = scratch.floats(DOUBLE, rows * valueDim);
     this.valueDim = valueDim;
   }
 

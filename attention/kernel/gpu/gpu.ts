@@ -1,26 +1,35 @@
 /**
  * Attention in gpu.js kernels. They read a cache's rows where a copy of them lies on the device, in the form in which the cache keeps them, and
- * fold chunks of keys with an online softmax. To the reference they are equal up to reordering.
+ * fold chunks of keys with an online softmax. To the reference they are equal up to reordering. A call goes this way:
+ *
+ *   sizes.ts               what it is made of
+ *   keys.ts                which rows its queries may see: lists of slots,
+ *   mirror.ts, arena.ts      which bring what has changed of a cache's rows to the device (words.ts: as what numbers)
+ *   queries.ts             its queries, as many at once as suit the device
+ *   fold-on-host.ts, or    scores-source.ts, softmax, fold-sources.ts, over
+ *   fold-on-gpu.ts           tiles one after the other, or all chunks side by side
+ *   folded.ts              what comes of it, divided
  */
 import { UsageError } from '../../../src/errors.js';
 import { flat } from '../../../src/tensor/tensor.js';
 import type { AttentionCall, AttentionKernel } from '../kernel.js';
 import { Scratch } from '../scratch.js';
 import { boundOf, truthBoundOf } from './bound.js';
-import { type DeviceChoice, openDevice } from './devices.js';
-import { foldOnGpu } from './fold-on-gpu.js';
-import { foldOnHost } from './fold-on-host.js';
+import type { Device, DeviceArray } from './device.js';
+import { type DeviceChoice, openDevice, openedDevice } from './devices.js';
 import { Folded, finishInto } from './folded.js';
 import { HostDevice } from './host-device.js';
 import { type Reach, reach } from './keys.js';
 import { type Packing, packedQueries, packingsOf } from './queries.js';
 import { QUERY_FACTS } from './scores-source.js';
-import type { WebGpu } from './webgpu-device.js';
 
 /** @param choice of the device, which is opened by the first call, or before it by `device` */
 export function gpuKernel(choice: DeviceChoice): AttentionKernel {
   return {
-    name: 'gpu',
+    get name() {
+      const device = openedDevice(choice);
+      return device === null ? 'gpu' : `gpu on ${device}`;
+    },
     precision: 'float32',
     bound: boundOf,
     truthBound: truthBoundOf,
@@ -34,44 +43,35 @@ export function gpuKernel(choice: DeviceChoice): AttentionKernel {
       const { device } = await openDevice(choice);
       await device.exclusive(async () => {
         const before = { ...device.traffic };
-        for (const [i, call] of calls.entries()) await attendOne(device, call, i);
+        for (const [i, call] of calls.entries()) {
+          await (device instanceof HostDevice
+            ? attendOne(device, call, i, scratch)
+            : attendOne(device, call, i, scratch));
+        }
         scratch.countTraffic(before, device.traffic);
       });
     },
   };
 }
 
-function attendOne(device: HostDevice | WebGpu, call: AttentionCall, index: number): Promise<void> {
+async function attendOne<Held extends DeviceArray>(
+  device: Device<Held>,
+  call: AttentionCall,
+  index: number,
+  scratch: Scratch,
+): Promise<void> {
   expectSingle(call);
-  return device instanceof HostDevice ? attendOnHost(device, call, index) : attendOnGpu(device, call, index);
-}
-
-async function attendOnHost(device: HostDevice, call: AttentionCall, index: number): Promise<void> {
   const groups = device.keys.groupsOf(call, index);
   for (const packing of packingsOf(call, device)) {
-    const folded = new Folded(packing, call.out_THV.shape[2]!);
-    for (const group of groups) {
-      reach(group, reachOf(call, packing));
-      const q = { data: packedQueries(call, packing, group.parts), dims: queryDims(call, packing) };
-      foldOnHost(device, call, packing, q, group, folded);
-    }
-    finishInto(call, packing, folded);
-  }
-}
-
-async function attendOnGpu(device: WebGpu, call: AttentionCall, index: number): Promise<void> {
-  const { queries } = device;
-  const groups = device.keys.groupsOf(call, index);
-  for (const packing of packingsOf(call, device)) {
-    const folded = new Folded(packing, call.out_THV.shape[2]!);
-    for (const group of groups) {
-      reach(group, reachOf(call, packing));
-      const packed = packedQueries(call, packing, group.parts);
-      if (packed.length > queries.length) queries.resize(packed.length, 0);
-      queries.write(0, packed);
-      await foldOnGpu(device, call, packing, queries.view(queryDims(call, packing)), group, folded);
-    }
-    finishInto(call, packing, folded);
+    await scratch.withinAwaited(async () => {
+      const folded = new Folded(packing, call.out_THV.shape[2]!, scratch);
+      for (const group of groups) {
+        reach(group, reachOf(call, packing));
+        const q = { data: packedQueries(call, packing, group.parts, scratch), dims: queryDims(call, packing) };
+        await device.fold(call, packing, q, group, folded);
+      }
+      finishInto(call, packing, folded);
+    });
   }
 }
 

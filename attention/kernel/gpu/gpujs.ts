@@ -1,6 +1,6 @@
 /**
- * What is used of gpu.js (2.24.1, pinned), with types of its own: the package's own lack half of it. Nothing else touches gpu.js. It is loaded
- * when it is first needed.
+ * What is used of gpu.js (2.24.1, pinned), with types of its own: the package's own lack half of it. Nothing else imports gpu.js, or knows of what is
+ * private in it. It is loaded when it is first needed.
  */
 
 /** How gpu.js names what runs a kernel. */
@@ -16,7 +16,7 @@ export interface GpuJsKernel {
     readonly fallbackReason: string | null;
     build(...args: unknown[]): unknown;
     destroy(): void;
-    /** Private: what makes nested arrays of the flat result. The identity spares an object for each cell. */
+    /** Private: see `keepFlat`. */
     _shapeOutput(data: Float32Array): unknown;
   };
 }
@@ -91,6 +91,11 @@ export interface GpuJs {
     context: WebGpuContext;
     kernel: unknown;
   }) => BufferHandle;
+}
+
+/** Lets a compiled kernel give its result as one array: it would make nested ones of it, with an object for each cell. */
+export function keepFlat({ kernel }: GpuJsKernel): void {
+  kernel._shapeOutput = (data) => data;
 }
 
 export async function loadGpuJs(): Promise<GpuJs> {

@@ -1,15 +1,23 @@
 /** The devices whose memory is the host's: gpu.js as WebAssembly, and as JavaScript. */
 import { DeviceError } from '../../../src/errors.js';
-import { type Device, type DeviceArray, KernelCache, keyOf, MODES, noteRan, Traffic, Turns } from './device.js';
-import { type GpuJs, type GpuJsKernel, loadGpuJs } from './gpujs.js';
-import { Keys } from './keys.js';
+import type { AttentionCall } from '../kernel.js';
+import {
+  type Device,
+  type DeviceArray,
+  KernelCache,
+  keyOf,
+  MODES,
+  noteRan,
+  Traffic,
+  Turns,
+  type View,
+} from './device.js';
+import { foldOnHost } from './fold-on-host.js';
+import type { Folded } from './folded.js';
+import { type GpuJs, type GpuJsKernel, keepFlat, loadGpuJs } from './gpujs.js';
+import { type KeyGroup, Keys } from './keys.js';
+import type { Packing } from './queries.js';
 import type { KernelSource } from './source.js';
-
-/** Part of an array as a kernel sees it: dims[0] is the innermost. */
-export interface HostView {
-  readonly data: Float32Array;
-  readonly dims: readonly number[];
-}
 
 /** Each compiled module has a memory of its own, and reserves much address space. */
 const MOST_KERNELS = 48;
@@ -39,7 +47,8 @@ export class HostDevice implements Device<HostArray> {
     try {
       return new HostDevice(name, await loadGpuJs());
     } catch (error) {
-      throw new DeviceError(`Device ${name}: gpu.js does not offer it here (${(error as Error).message}).`);
+      const help = name === 'wasm' ? 'choose --device cpu' : 'choose another kernel';
+      throw new DeviceError(`Device ${name}: gpu.js does not offer it here (${(error as Error).message}); ${help}.`);
     }
   }
 
@@ -47,17 +56,31 @@ export class HostDevice implements Device<HostArray> {
     return new HostArray(this);
   }
 
+  async fold(
+    call: AttentionCall,
+    packing: Packing,
+    q: View,
+    group: KeyGroup<HostArray>,
+    folded: Folded,
+  ): Promise<void> {
+    foldOnHost(this, call, packing, q, group, folded);
+  }
+
   exclusive<Result>(use: () => Promise<Result>): Promise<Result> {
     return this.turns.take(use);
   }
 
   /** @param output of the kernel, x first @returns its results, lanes innermost, in an array of their own */
-  run(source: KernelSource, output: readonly number[], views: readonly HostView[], scalars: readonly number[]) {
+  run(
+    source: KernelSource,
+    output: readonly number[],
+    views: readonly View[],
+    scalars: readonly number[],
+  ): Float32Array {
     const args = [...views.map(({ data, dims }) => this.gpuJs.input(data, dims)), ...scalars];
     const kernel = this.kernelFor(source, output, views, args);
     const found = flatResult(kernel(...args), source.lanes, output);
-    noteRan(kernel, this);
-    this.traffic.calls++;
+    noteRan(kernel, source, this);
     if (this.name === 'wasm') {
       this.traffic.staged += views.reduce((sum, { data }) => sum + data.byteLength, 0) + found.byteLength;
     }
@@ -67,7 +90,7 @@ export class HostDevice implements Device<HostArray> {
   private kernelFor(
     source: KernelSource,
     output: readonly number[],
-    views: readonly HostView[],
+    views: readonly View[],
     args: readonly unknown[],
   ): GpuJsKernel {
     const key = keyOf(source, [output, views.map(({ dims }) => dims)]);
@@ -80,15 +103,15 @@ export class HostDevice implements Device<HostArray> {
     ]);
     const kernel = this.gpu.createKernel(source.text, { output, constants: source.constants, argumentTypes });
     kernel.kernel.build(...args);
-    if (this.name === 'wasm') kernel.kernel._shapeOutput = (data) => data;
+    if (this.name === 'wasm') keepFlat(kernel);
     this.traffic.compiled++;
     this.traffic.compileMs += performance.now() - from;
     this.kernels.set(key, kernel);
     return kernel;
   }
 
-  async close(): Promise<void> {
-    await this.gpu.destroy();
+  close(): Promise<void> {
+    return this.turns.take(() => this.gpu.destroy());
   }
 }
 
@@ -139,7 +162,7 @@ export class HostArray implements DeviceArray {
   }
 
   /** Numbers from `at` on, as many as the dimensions hold; beyond the end there are zeros. */
-  view(at: number, dims: readonly number[]): HostView {
+  view(at: number, dims: readonly number[]): View {
     const size = dims.reduce((product, length) => product * length, 1);
     const data = this.held.subarray(at, at + size);
     if (data.length === size) return { data, dims };

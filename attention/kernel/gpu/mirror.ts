@@ -1,3 +1,4 @@
+/** Copies of stores on a device, and what they are told. */
 import type { RowStore, StoredKind, StoreWatcher } from '../../stored.js';
 import { Arena } from './arena.js';
 import type { Device, DeviceArray } from './device.js';

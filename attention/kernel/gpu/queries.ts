@@ -2,6 +2,7 @@
 import { flat } from '../../../src/tensor/tensor.js';
 import type { Alibi } from '../../scores.js';
 import type { AttentionCall } from '../kernel.js';
+import type { Scratch } from '../scratch.js';
 import { type ArenaStream, headScale } from './arena.js';
 import type { Device } from './device.js';
 import { QUERY_FACTS } from './scores-source.js';
@@ -64,12 +65,17 @@ export function eachRow(
  * q [packs of all heads, K + facts, lanes]: values times the scale of scores and the static scale of what they meet, then the facts of the row. Lanes
  * without a row stand at position -1, and see nothing.
  */
-export function packedQueries(call: AttentionCall, packing: Packing, parts: readonly ArenaStream[]): Float32Array {
+export function packedQueries(
+  call: AttentionCall,
+  packing: Packing,
+  parts: readonly ArenaStream[],
+  scratch: Scratch,
+): Float32Array {
   const { q_THK, scale, positions, visibility, alibi } = call;
   const [q, [, heads, keyDim]] = [flat(q_THK), q_THK.shape as [number, number, number]];
   const { lanes, groups, packs, perGroup } = packing;
   const width = keyDim + QUERY_FACTS.count;
-  const packed = new Float32Array(groups * packs * width * lanes);
+  const packed = scratch.floats(q, groups * packs * width * lanes) as Float32Array;
   const at = (z: number, k: number, lane: number) => (z * width + k) * lanes + lane;
   for (let z = 0; z < groups * packs; z++) {
     for (let lane = 0; lane < lanes; lane++) packed[at(z, keyDim + QUERY_FACTS.position, lane)] = -1;

@@ -1,6 +1,10 @@
 /** A GPU through WebGPU: natively in a browser, through npm's `webgpu` in Node. Arrays and results stay on it until they are read. */
 import { DeviceError } from '../../../src/errors.js';
-import { type Device, type DeviceArray, KernelCache, keyOf, noteRan, Traffic, Turns } from './device.js';
+import type { AttentionCall } from '../kernel.js';
+import { type Device, KernelCache, keyOf, noteRan, Traffic, Turns, type View } from './device.js';
+import { foldOnGpu } from './fold-on-gpu.js';
+import type { Folded } from './folded.js';
+import { FLOAT, GpuArray, type GpuView } from './gpu-array.js';
 import {
   type AdapterInfo,
   type BufferHandle,
@@ -10,22 +14,15 @@ import {
   loadGpuJs,
   type WebGpuContext,
 } from './gpujs.js';
-import { Keys } from './keys.js';
+import { type KeyGroup, Keys } from './keys.js';
 import { provideWebGpu } from './node-webgpu.js';
+import type { Packing } from './queries.js';
 import type { KernelSource } from './source.js';
-
-/** An argument of a kernel: dims[0] is the innermost. */
-export interface GpuView {
-  readonly buffer: GpuBuffer;
-  readonly dims: readonly number[];
-}
 
 const MOST_KERNELS = 256;
 
 /** GPUBufferUsage: STORAGE, COPY_SRC and COPY_DST. */
 const USAGE = 0x80 | 0x4 | 0x8;
-
-const FLOAT = 4;
 
 export class WebGpu implements Device<GpuArray> {
   readonly name = 'webgpu';
@@ -35,7 +32,7 @@ export class WebGpu implements Device<GpuArray> {
   readonly ran = new Set<string>();
   bytes = 0;
   readonly keys: Keys<GpuArray> = new Keys(this);
-  /** Where queries are uploaded to. */
+  /** Where `fold` uploads queries to. */
   readonly queries: GpuArray;
   readonly context: WebGpuContext;
   private readonly kernels = new KernelCache(MOST_KERNELS);
@@ -82,6 +79,12 @@ export class WebGpu implements Device<GpuArray> {
     return new GpuArray(this);
   }
 
+  fold(call: AttentionCall, packing: Packing, q: View, group: KeyGroup<GpuArray>, folded: Folded): Promise<void> {
+    if (q.data.length > this.queries.length) this.queries.resize(q.data.length, 0);
+    this.queries.write(0, q.data);
+    return foldOnGpu(this, call, packing, this.queries.view(q.dims), group, folded);
+  }
+
   exclusive<Result>(use: () => Promise<Result>): Promise<Result> {
     return this.turns.take(use);
   }
@@ -98,10 +101,9 @@ export class WebGpu implements Device<GpuArray> {
     const args = [...handles, ...scalars];
     const kernel = await this.kernelFor(source, output, args);
     kernel.setOutput(output);
-    const result = (await kernel(...args)) as BufferHandle;
-    noteRan(kernel, this);
+    const result = await this.sound(() => kernel(...args) as Promise<BufferHandle>);
+    noteRan(kernel, source, this);
     for (const handle of [...handles, result]) handle.delete(); // the buffers stay: each has an owner that counts for one
-    this.traffic.calls++;
     return { buffer: result.buffer, dims: [source.lanes * output[0]!, ...output.slice(1)] };
   }
 
@@ -109,15 +111,19 @@ export class WebGpu implements Device<GpuArray> {
   async read({ buffer, dims }: GpuView): Promise<Float32Array> {
     const handle = this.handle(buffer, [dims.reduce((product, length) => product * length, 1)]);
     try {
-      const data = (await handle.toArray()) as Float32Array;
-      this.expectSound();
+      const data = await this.sound(() => handle.toArray() as Promise<Float32Array>);
       this.traffic.downloaded += data.byteLength;
       return data;
-    } catch (error) {
-      this.expectSound();
-      throw error;
     } finally {
       handle.delete();
+    }
+  }
+
+  private async sound<Result>(act: () => Promise<Result>): Promise<Result> {
+    try {
+      return await act();
+    } finally {
+      this.expectSound(); // in place of an error that follows from a fault
     }
   }
 
@@ -170,69 +176,17 @@ export class WebGpu implements Device<GpuArray> {
       );
     }
     const buffer = this.context.device.createBuffer({ size, usage: USAGE });
-    this.handle(buffer, [length]); // counts for the owner, so that no other one that is deleted is the last
+    this.handle(buffer, [length]); // gpu.js destroys a buffer with its last handle: this one stays
     return buffer;
   }
 
-  /** A process does not end well while a device lives. */
-  async close(): Promise<void> {
-    await this.gpu.destroy();
-    await this.gpuJs.WebGPUContext.destroy();
-    await this.context.device.lost; // a process that ends before it has may crash
-    this.giveBack();
-  }
-}
-
-/** A buffer of the GPU. */
-export class GpuArray implements DeviceArray {
-  length = 0;
-  private readonly gpu: WebGpu;
-  private buffer: GpuBuffer | null = null;
-
-  constructor(gpu: WebGpu) {
-    this.gpu = gpu;
-  }
-
-  write(at: number, values: Float32Array): void {
-    if (values.length === 0) return;
-    this.gpu.context.device.queue.writeBuffer(this.buffer!, at * FLOAT, values);
-    this.gpu.traffic.uploaded += values.byteLength;
-  }
-
-  resize(length: number, keep: number): void {
-    const before = this.buffer;
-    const buffer = this.gpu.newBuffer(length);
-    if (before && keep > 0) this.copy(before, 0, buffer, 0, keep);
-    this.free();
-    this.buffer = buffer;
-    this.gpu.bytes += length * FLOAT;
-    this.length = length;
-  }
-
-  /** By way of another buffer: a copy from a buffer to itself is not allowed. */
-  move(from: number, to: number, count: number): void {
-    if (count === 0) return;
-    const between = this.gpu.newBuffer(count);
-    this.copy(this.buffer!, from, between, 0, count);
-    this.copy(between, 0, this.buffer!, to, count);
-    between.destroy();
-  }
-
-  private copy(source: GpuBuffer, from: number, target: GpuBuffer, to: number, count: number): void {
-    const encoder = this.gpu.context.device.createCommandEncoder();
-    encoder.copyBufferToBuffer(source, from * FLOAT, target, to * FLOAT, count * FLOAT);
-    this.gpu.context.device.queue.submit([encoder.finish()]);
-  }
-
-  free(): void {
-    this.buffer?.destroy();
-    this.buffer = null;
-    this.gpu.bytes -= this.length * FLOAT;
-    this.length = 0;
-  }
-
-  view(dims: readonly number[]): GpuView {
-    return { buffer: this.buffer!, dims };
+  close(): Promise<void> {
+    return this.turns.take(async () => {
+      await this.gpu.destroy();
+      await this.gpuJs.WebGPUContext.destroy();
+      await this.context.device.lost; // a process that ends before it has may crash
+      this.giveBack();
+    });
   }
 }
 

@@ -80,7 +80,7 @@ function slowness(
   const { medianMs, ratio } = last.times.find((times) => times.kernel === kernel)!;
   const expected = medianMs * (tokens / last.tokens) ** (kind === 'decode' ? 1 : 2);
   if (expected <= 1000 * PATIENCE * seconds || (ratio !== null && ratio >= 1)) return [];
-  const about = (expected / 1000).toPrecision(2);
+  const about = Number((expected / 1000).toPrecision(2)).toLocaleString('en-US');
   return [
     {
       kernel,

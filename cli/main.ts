@@ -6,6 +6,7 @@ import { VERSION } from '../src/version.js';
 import { benchCommand } from './bench.js';
 import { calibrateCommand } from './calibrate.js';
 import { convertCommand } from './convert.js';
+import { devicesCommand } from './devices.js';
 import { generateCommand } from './generate.js';
 import { goldenCommand } from './golden.js';
 import { inspectCommand } from './inspect.js';
@@ -16,7 +17,7 @@ import { qualityCommand } from './quality.js';
 async function main(): Promise<void> {
   process.on('SIGINT', () => process.exit(130));
   process.stdout.on('error', (error: NodeJS.ErrnoException) => {
-    if (error.code === 'EPIPE') process.exit(0); // nobody reads on
+    if (error.code === 'EPIPE') process.exit(process.exitCode ?? 0); // nobody reads on
     process.stderr.write(`touchstone: standard output cannot be written (${error.code}).\n`);
     process.exit(1);
   });
@@ -32,13 +33,18 @@ async function main(): Promise<void> {
     .addCommand(calibrateCommand())
     .addCommand(qualityCommand())
     .addCommand(memoryCommand())
-    .addCommand(benchCommand());
+    .addCommand(benchCommand())
+    .addCommand(devicesCommand());
+  const debug = process.argv.includes('--debug');
   try {
     await program.parseAsync();
   } catch (error) {
-    process.exitCode = report(error, process.argv.includes('--debug'));
-  } finally {
+    process.exitCode = report(error, debug);
+  }
+  try {
     await closeDevices(); // a process does not end while a GPU is held
+  } catch (error) {
+    process.exit(report(error, debug)); // whatever holds the process now
   }
 }
 

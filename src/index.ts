@@ -24,12 +24,24 @@ export { type Fed, idealBytes, plannedBytes } from '../attention/cache/plan.js';
 export type { PrefixIndex } from '../attention/cache/prefix-index.js';
 export { RadixIndex } from '../attention/cache/radix-index.js';
 export { flashOf } from '../attention/kernel/flash.js';
-export { KERNELS, type KernelName } from '../attention/kernel/index.js';
-export type { AttentionCall, AttentionKernel } from '../attention/kernel/kernel.js';
-export { Scratch } from '../attention/kernel/scratch.js';
+export { DEVICE_NAMES, type DeviceName } from '../attention/kernel/gpu/device.js';
+export { closeDevices, DEVICE_CHOICES, type DeviceChoice } from '../attention/kernel/gpu/devices.js';
+export { gpuKernel } from '../attention/kernel/gpu/gpu.js';
+export { KERNELS, type KernelName, kernelOn } from '../attention/kernel/index.js';
+export type { AttentionCall, AttentionKernel, DeviceReport, ScoreSize } from '../attention/kernel/kernel.js';
+export { type Moved, Scratch } from '../attention/kernel/scratch.js';
 export { AttentionCounter, type AttentionLayer } from '../attention/layer.js';
 export { type Alibi, alibiSlopes, PLAIN_SCORES, type ScoreRules, scoreOf } from '../attention/scores.js';
 export { POSITION_POLICIES, type PositionPolicy, SlotRotations } from '../attention/slots.js';
+export type {
+  RowStore,
+  Stored,
+  StoredForm,
+  StoredKind,
+  StoredRows,
+  StoredStream,
+  StoreWatcher,
+} from '../attention/stored.js';
 export { STRATEGIES, type StrategyName } from '../attention/strategy/index.js';
 export type {
   AttentionConfig,
@@ -59,7 +71,7 @@ export type { Dtype, Header, TensorEntry } from './checkpoint/safetensors/header
 export { openSafetensors, type SafetensorsFile } from './checkpoint/safetensors/read.js';
 export { type TensorToWrite, writeSafetensors } from './checkpoint/safetensors/write.js';
 export { embeddedModel } from './embedded.js';
-export { CheckpointError, RequestError, ShapeError, TouchstoneError, UsageError } from './errors.js';
+export { CheckpointError, DeviceError, RequestError, ShapeError, TouchstoneError, UsageError } from './errors.js';
 export { loadCache, saveCache } from './generate/cache-file.js';
 export { type FeedOptions, feed, type GeneratedToken, type GenerateOptions, generate } from './generate/generate.js';
 export {

@@ -11,7 +11,9 @@ import { expectSize } from '../../src/errors.js';
 import { addScaledInto, BLOCK, dot, roundingOf } from '../../src/math/sum.js';
 import { type Floats, flat } from '../../src/tensor/tensor.js';
 import { scoreOf } from '../scores.js';
+import { boundBySums, JAVASCRIPT } from './bounds.js';
 import type { AttentionCall, AttentionKernel } from './kernel.js';
+import { boundInBlocks } from './reference.js';
 import { copyKeyInto, type Rows, rowsOfCall } from './rows.js';
 import { Scratch } from './scratch.js';
 
@@ -20,7 +22,9 @@ export function flashOf(tile: number): AttentionKernel {
   expectSize('tile', tile);
   return {
     name: 'flash',
-    bound: (keys) => boundOf(tile, keys) + boundOf(BLOCK, keys),
+    // The scores are the reference's, to the bit.
+    bound: (keys) => boundBySums(tile, keys, JAVASCRIPT) + boundBySums(BLOCK, keys, JAVASCRIPT),
+    truthBound: (keys, scores, unit) => boundBySums(tile, keys, JAVASCRIPT) + boundInBlocks(scores, unit),
     attend(calls, scratch = new Scratch()) {
       for (const call of calls) scratch.within(() => attendOne(call, tile, scratch));
     },
@@ -28,16 +32,6 @@ export function flashOf(tile: number): AttentionKernel {
 }
 
 export const flash = flashOf(BLOCK);
-
-/**
- * How far a softmax-weighted sum of values in [-1, 1] may be rounded away from the true one (of the same scores), in unit roundoffs: a sum of n
- * terms by n - 1 (Higham, "Accuracy and Stability of Numerical Algorithms", section 4.2), in the values' sum and in that of the weights; each
- * tile scales both down and adds to them; a weight exp(-x) is off by 1 + x, of which the weighted mean is at most 2 + ln(keys). The
- * distance of two such sums is at most their errors' sum.
- */
-function boundOf(tile: number, keys: number): number {
-  return 2 * (Math.min(tile, keys) + 2 * Math.ceil(keys / tile) + 2 + Math.log(keys)) + 4;
-}
 
 /** One head of one query, and what is known of it after some tiles. */
 interface Head {
@@ -71,10 +65,13 @@ function attendOne(call: AttentionCall, tile: number, scratch: Scratch): void {
       const g = Math.floor(h / perGroup);
       return { h, q, from: row * keyDim, g, greatest: Number.NEGATIVE_INFINITY, total: 0, sum };
     });
+    let any = false;
     forEachTile(call, rows, call.positions[t]!, tile, seen, (count) => {
+      any = true;
       gatherKeysInto(seen, count, groups, keyDim, rows);
       for (const head of heads) takeTileInto(head, tileSum, seen, count, call, call.positions[t]!, rows);
     });
+    if (!any) continue; // a query that sees nothing has zeros
     for (const [h, head] of heads.entries()) finishInPlace(head, call.sinkLogits_H && call.sinkLogits_H[h]!);
   }
 }

@@ -35,6 +35,8 @@ export interface AttentionKernel {
    * @param scores what it depends on where the kernel makes scores in another order, or of other roundings
    */
   bound(keys: number, scores: ScoreSize): number;
+  /** The same against the truth, the result of the same inputs in real numbers, for the precision of this unit roundoff; where it is known. */
+  truthBound?(keys: number, scores: ScoreSize, unit: number): number;
   /** Set where it computes in this precision alone. */
   readonly precision?: Precision;
   attend(calls: readonly AttentionCall[], scratch?: Scratch): void | Promise<void>;

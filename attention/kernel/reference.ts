@@ -6,20 +6,28 @@
  * cache cuts its blocks, on hidden rows, or on the queries computed together.
  */
 import { softmaxInPlace } from '../../src/math/softmax.js';
-import { addScaledInto, blockOf, closeBlockInto, dot, roundingOf } from '../../src/math/sum.js';
+import { addScaledInto, BLOCK, blockOf, closeBlockInto, dot, roundingOf } from '../../src/math/sum.js';
 import { type Floats, flat } from '../../src/tensor/tensor.js';
 import { type ScoreRules, scoreOf } from '../scores.js';
-import type { AttentionCall, AttentionKernel } from './kernel.js';
+import { boundByScores, boundBySums, JAVASCRIPT } from './bounds.js';
+import type { AttentionCall, AttentionKernel, ScoreSize } from './kernel.js';
 import { keysOf, lookInto, type Rows, roomFor, rowsOfCall, type Seen } from './rows.js';
 import { Scratch } from './scratch.js';
 
 export const reference: AttentionKernel = {
   name: 'reference',
   bound: () => 0,
+  truthBound: (keys, scores, unit) => boundBySums(BLOCK, keys, JAVASCRIPT) + boundInBlocks(scores, unit),
   attend(calls, scratch = new Scratch()) {
     for (const call of calls) scratch.within(() => attendOne(call, scratch));
   },
 };
+
+/** What scores do whose products are summed in blocks. */
+export function boundInBlocks(scores: ScoreSize, unit: number): number {
+  const terms = Math.min(BLOCK, scores.keyDim) + Math.ceil(scores.keyDim / BLOCK);
+  return boundByScores(terms, JAVASCRIPT, scores, unit);
+}
 
 function attendOne(call: AttentionCall, scratch: Scratch): void {
   const { rows, tokens, queryHeads, keyDim, valueDim, perGroup } = rowsOfCall(call);

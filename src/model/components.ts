@@ -98,7 +98,7 @@ export function componentsOf(config: ModelConfig, weights: ModelWeights, options
       positions: options.positions,
       cache: options.cache,
       kvDtype: format.name,
-      kernel: options.kernel,
+      kernel: options.device === 'auto' ? options.kernel : `${options.kernel} on ${options.device}`,
       precision,
     },
   };

@@ -1,6 +1,7 @@
 /** Every strategy x visibility x positions x cache x kernel, for the conformance suite and for `npm run report:lattice`. */
 import { type KvConfig, kvFormat } from '../../attention/cache/codec/format.js';
 import { CACHES, type CacheName } from '../../attention/cache/index.js';
+import type { DeviceChoice } from '../../attention/kernel/gpu/devices.js';
 import { KERNELS, type KernelName } from '../../attention/kernel/index.js';
 import { POSITION_POLICIES, type PositionPolicy } from '../../attention/slots.js';
 import { STRATEGIES, type StrategyName } from '../../attention/strategy/index.js';
@@ -61,11 +62,11 @@ export function textbook({ visibility, positions }: Rule): RunChoice {
 }
 
 /** A model with other parts, its weights read once. Pages are small, and prefilled pages are found again. */
-export function withChoice(model: Model, choice: Partial<RunChoice>): Model {
+export function withChoice(model: Model, choice: Partial<RunChoice>, device: DeviceChoice = 'auto'): Model {
   const { kvDtype = 'auto' } = choice;
   const { alignment } = kvFormat(kvDtype === 'auto' ? 'float32' : kvDtype);
   const pageSize = alignment === 1 ? 5 : 2 * alignment;
-  const options = { ...DEFAULT_OPTIONS, ...model.options, ...choice, pageSize };
+  const options = { ...DEFAULT_OPTIONS, ...model.options, ...choice, device, pageSize };
   return assemble(model.config, model.weights, options, model.files);
 }
 

@@ -1,7 +1,4 @@
 /** A window bounds the memory of a text of any length, and so does a window with sinks. */
-import { setTimeout } from 'node:timers/promises';
-import { setFlagsFromString } from 'node:v8';
-import { runInNewContext } from 'node:vm';
 import { describe, expect, it } from 'vitest';
 import { generate, longestText } from '../../src/generate/generate.js';
 import { argmax } from '../../src/generate/sampler.js';
@@ -9,18 +6,7 @@ import { type LoadOptions, loadModel } from '../../src/model/load.js';
 import { forward } from '../../src/model/transformer.js';
 import { type Floats, flat } from '../../src/tensor/tensor.js';
 import { fixture } from '../support/fixtures.js';
-
-setFlagsFromString('--expose-gc');
-const collect = runInNewContext('gc') as () => void;
-
-/** Bytes that live once garbage is gone, on the heap and in arrays outside it (which V8 frees a little later than it collects them). */
-async function living(): Promise<number> {
-  collect();
-  await setTimeout(50);
-  collect();
-  const { heapUsed, arrayBuffers } = process.memoryUsage();
-  return heapUsed + arrayBuffers;
-}
+import { living } from '../support/heap.js';
 
 describe.each([
   ['sliding', { visibility: { kind: 'sliding', window: 128 } }],

@@ -21,7 +21,7 @@ describe('choices', () => {
   it.each<[object, string]>([
     [{ cache: 'foo' }, 'cache: expected one of none, contiguous, preallocated, ring, paged, prefix, radix, got "foo".'],
     [{ attention: 'toString' }, 'attention: expected one of mha, mqa, gqa, mla, mla-naive, got "toString".'],
-    [{ kernel: 'magic' }, 'kernel: expected one of reference, flash, got "magic".'],
+    [{ kernel: 'magic' }, 'kernel: expected one of reference, flash, gpu, got "magic".'],
     [{ positions: 'relative' }, 'positions: expected one of absolute, in-cache, got "relative".'],
     [
       { kvDtype: 'int9' },

@@ -12,8 +12,10 @@ export interface Outcome {
   readonly code: number | null;
 }
 
-export function touchstone(args: readonly string[], input = ''): Outcome {
-  const { stdout, stderr, status } = spawnSync(process.execPath, [MAIN, ...args], { input, encoding: 'utf8' });
+/** @param variables of the environment, beside the test's own */
+export function touchstone(args: readonly string[], input = '', variables: NodeJS.ProcessEnv = {}): Outcome {
+  const env = { ...process.env, ...variables };
+  const { stdout, stderr, status } = spawnSync(process.execPath, [MAIN, ...args], { input, encoding: 'utf8', env });
   return { out: stdout, err: stderr, code: status };
 }
 

@@ -4,7 +4,7 @@
  */
 import type { Stored, StoredKind, StoredStream } from '../../stored.js';
 import type { Device, DeviceArray } from './device.js';
-import { rowBytesOf, runOf, scaleWidthOf, widthOf } from './reading.js';
+import { runOf, scaleWidthOf, widthOf } from './layout.js';
 import { SlotRanges } from './slot-ranges.js';
 import { scalesInto, wordsInto } from './words.js';
 
@@ -47,15 +47,26 @@ export class Arena<Held extends DeviceArray> {
   /** @returns the first of `count` slots */
   take(count: number): number {
     const from = this.ranges.take(count, this.alignment);
-    if (this.ranges.end > this.slots) {
-      try {
-        this.resize(Math.max(FIRST_SLOTS, 2 * this.slots, this.ranges.end));
-      } catch (error) {
-        this.ranges.give(from, count);
-        throw error;
-      }
-    }
+    this.makeRoom(from, count);
     return from;
+  }
+
+  /** Lets a run grow where it is, if what lies behind it is free. @returns whether it is */
+  extend(from: number, count: number, more: number): boolean {
+    if (!this.ranges.extend(from, count, more)) return false;
+    this.makeRoom(from + count, more);
+    return true;
+  }
+
+  /** For slots that were taken; without room they are given back. */
+  private makeRoom(from: number, count: number): void {
+    if (this.ranges.end <= this.slots) return;
+    try {
+      this.resize(Math.max(FIRST_SLOTS, 2 * this.slots, this.ranges.end));
+    } catch (error) {
+      this.ranges.give(from, count);
+      throw error;
+    }
   }
 
   /** Takes slots back; the memory goes with the last of them. */
@@ -101,19 +112,14 @@ export class Arena<Held extends DeviceArray> {
 }
 
 /** The numbers of some slots, as a device keeps them. */
-function wordsOf(
-  { heads, dim, form }: StoredStream,
-  stored: Stored,
-  from: number,
-  count: number,
-  width: number,
-): Float32Array {
-  const size = heads * dim;
+function wordsOf(schema: StoredStream, stored: Stored, from: number, count: number, width: number): Float32Array {
+  const { heads, dim, form } = schema;
   if (form.kind === 'numbers') {
+    const size = heads * dim;
     const rows = stored.subarray(from * size, (from + count) * size);
     return rows instanceof Float32Array ? rows : Float32Array.from(rows);
   }
   const words = new Float32Array(count * width);
-  wordsInto(words, width, stored, rowBytesOf(size, form.bits), from, count);
+  wordsInto(words, schema, form, stored, from, count);
   return words;
 }

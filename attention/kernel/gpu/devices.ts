@@ -1,6 +1,6 @@
 /** The devices of this process. Each is opened when it is first asked for, and shared. */
 import { DeviceError } from '../../../src/errors.js';
-import { DEVICE_NAMES, type Device, type DeviceName } from './device.js';
+import { DEVICE_NAMES, type DeviceName } from './device.js';
 import { HostDevice } from './host-device.js';
 import { WebGpu } from './webgpu-device.js';
 
@@ -19,10 +19,16 @@ export interface Found {
 const opened = new Map<DeviceName, Promise<HostDevice | WebGpu>>();
 let automatic: Promise<Found> | null = null;
 
-/** @throws DeviceError, saying why and what would help, if it cannot be had */
-export async function openDevice(choice: DeviceChoice): Promise<Found> {
-  if (choice !== 'auto') return { device: await open(choice), passedOver: [] };
-  automatic ??= first();
+/**
+ * @param quietly a driver that is missing may not be heard of on standard error: nobody has asked for this device
+ * @throws DeviceError, saying why and what would help, if it cannot be had
+ */
+export async function openDevice(choice: DeviceChoice, quietly = choice === 'auto'): Promise<Found> {
+  if (choice !== 'auto') return { device: await open(choice, quietly), passedOver: [] };
+  automatic ??= first().catch((error) => {
+    automatic = null;
+    throw error;
+  });
   return automatic;
 }
 
@@ -30,9 +36,13 @@ async function first(): Promise<Found> {
   const passedOver: string[] = [];
   for (const name of DEVICE_NAMES) {
     try {
-      const device = await open(name);
+      const known = opened.has(name);
+      const device = await open(name, true);
       if (name !== 'webgpu' || !device.software) return { device, passedOver };
       passedOver.push(`webgpu is software here (${device.about})`);
+      if (known) continue;
+      opened.delete(name);
+      await device.close(); // nobody has asked for it, and a process would not end
     } catch (error) {
       if (!(error instanceof DeviceError)) throw error;
       passedOver.push(error.message);
@@ -41,19 +51,19 @@ async function first(): Promise<Found> {
   throw new DeviceError(`There is no device for gpu.js kernels: ${passedOver.join(' ')}`);
 }
 
-function open(name: DeviceName): Promise<HostDevice | WebGpu> {
+function open(name: DeviceName, quietly: boolean): Promise<HostDevice | WebGpu> {
   const known = opened.get(name);
   if (known) return known;
-  const device: Promise<HostDevice | WebGpu> = name === 'webgpu' ? WebGpu.open() : HostDevice.open(name);
+  const device: Promise<HostDevice | WebGpu> = name === 'webgpu' ? WebGpu.open(quietly) : HostDevice.open(name);
   opened.set(name, device);
   device.catch(() => opened.delete(name)); // it may be there when it is asked for again
   return device;
 }
 
-/** Closes all devices. A Node process that has used WebGPU must, or it does not end. */
+/** Closes all devices, one that is being opened as soon as it is. A Node process that has used WebGPU must, or it does not end. */
 export async function closeDevices(): Promise<void> {
-  const devices: readonly Device[] = await Promise.all([...opened.values()]);
+  const devices = await Promise.allSettled([...opened.values()]);
   opened.clear();
   automatic = null;
-  for (const device of devices) await device.close();
+  for (const each of devices) if (each.status === 'fulfilled') await each.value.close();
 }

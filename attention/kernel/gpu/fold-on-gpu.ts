@@ -38,7 +38,7 @@ async function mergedOf(
   const columns = 8 * Math.ceil((valueDim + 1) / 8);
   const [slots, positions] = [list.slots, list.positions].map((array) => array.view([keys]));
 
-  const score = scoresSource(parts.map(({ schema }) => schema), lanes, call); // biome-ignore format: one thought
+  const score = scoresSource(parts.map(({ schema }) => schema), lanes, call, 'listed'); // biome-ignore format: one thought
   const keyViews = parts.flatMap(viewsOf);
   const scored = await gpu.run(
     score,
@@ -51,8 +51,8 @@ async function mergedOf(
   const greatest = { ...most, dims: [lanes, chunks, rows] };
   const weighed = await gpu.run(weightsSource(lanes), [8, keys / 8, rows], [scores, greatest], []);
   const weights = { ...weighed, dims: [lanes, keys, rows] };
-  const sum = sumsSource(values.schema, lanes, CHUNK, true);
-  const sums = await gpu.run(sum, [columns, chunks, rows], [weights, slots!, ...viewsOf(values)], [count, packs]);
+  const sum = sumsSource(values.schema, lanes, CHUNK, 'listed', true);
+  const sums = await gpu.run(sum, [columns, chunks, rows], [weights, slots!, ...viewsOf(values)], [packs]);
   return gpu.run(mergedSource(valueDim, lanes, mostChunks(chunks)), [valueDim + 2, rows], [greatest, sums], [chunks]);
 }
 

@@ -13,19 +13,17 @@ import { scoresSource } from './scores-source.js';
 import { CHUNK, HIDDEN, HIDDEN_BELOW } from './source.js';
 
 /** Keys of a page: a kernel is compiled for each size, and what a page has too few of is computed in vain. */
-const PAGES = [CHUNK, 4 * CHUNK];
+const PAGES = [CHUNK, 2 * CHUNK, 4 * CHUNK];
 
-/** A page of a group's keys: `count` of them from key `first` of the list on, in rows of the arrays that begin at slot `base`. */
+/** A page of a group's keys: `count` of them from key `first` of the list on, in rows that follow each other from `slot` on. */
 interface Page {
   readonly first: number;
   readonly count: number;
   /** Keys that kernels compute. */
   readonly size: number;
-  readonly base: number;
-  /** Its first key's row after `base`. */
-  readonly offset: number;
-  /** Rows that its views have. */
-  readonly rows: number;
+  readonly slot: number;
+  /** Rows between the beginning of a run that shares scales and the first key's row. */
+  readonly phase: number;
 }
 
 export function foldOnHost(
@@ -44,12 +42,9 @@ export function foldOnHost(
   }
 }
 
-/** Rows that share scales are seen from the beginning of their run. */
 function pageAt({ list, alignment }: KeyGroup<HostArray>, first: number): Page {
   const { slot, count } = list.runFrom(first, PAGES.at(-1)!);
-  const size = PAGES.find((keys) => keys >= count)!;
-  const offset = slot % alignment;
-  return { first, count, size, base: slot - offset, offset, rows: size + (alignment > 1 ? alignment : 0) };
+  return { first, count, size: PAGES.find((keys) => keys >= count)!, slot, phase: slot % alignment };
 }
 
 /** Scores [packs of all heads, keys, lanes]. */
@@ -62,21 +57,19 @@ function scoresOf(
   page: Page,
 ): Float32Array {
   const { lanes, groups, packs } = packing;
-  const source = scoresSource(parts.map(({ schema }) => schema), lanes, call); // biome-ignore format: one thought
+  const source = scoresSource(parts.map(({ schema }) => schema), lanes, call, 'paged'); // biome-ignore format: one thought
   const positions = list.positions.view(page.first, [page.size]);
-  const views = [q, slotsOf(page), positions, ...parts.flatMap((part) => viewsOf(part, page))];
-  return device.run(source, [8, page.size / 8, groups * packs], views, [page.count, packs, call.visibility.sinks]);
+  const views = [q, positions, ...parts.flatMap((part) => viewsOf(part, page))];
+  const scalars = [page.count, packs, call.visibility.sinks, page.phase];
+  return device.run(source, [8, page.size / 8, groups * packs], views, scalars);
 }
 
-/** In a page a row's slot is its place. */
-function slotsOf({ size, offset }: Page): HostView {
-  return { data: Float32Array.from({ length: size }, (_, i) => offset + i), dims: [size] };
-}
-
-function viewsOf({ values, width, scales, scaleWidth, run }: ArenaStream<HostArray>, { base, rows }: Page): HostView[] {
-  const view = values.view(base * width, [width, rows]);
+/** Of scales as many runs as a page's rows may lie in. */
+function viewsOf({ values, width, scales, scaleWidth, run }: ArenaStream<HostArray>, { slot, size }: Page): HostView[] {
+  const view = values.view(slot * width, [width, size]);
   if (!scales) return [view];
-  return [view, scales.view((base / run) * scaleWidth, [scaleWidth, Math.ceil(rows / run)])];
+  const runs = run === 1 ? size : Math.ceil(size / run) + 1;
+  return [view, scales.view(Math.floor(slot / run) * scaleWidth, [scaleWidth, runs])];
 }
 
 /** Scores become weights beside the greatest score so far. @returns whether any query sees any key */
@@ -97,28 +90,30 @@ function weighInPlace(
     }
     if (visible) folded.raise(row, greatest);
     seen ||= visible;
-    weighRow(scores, from, lanes, count, row, folded);
+    weighRow(scores, from, lanes, size, row, folded);
   }
   return seen;
 }
 
+/** Keys that are not there are hidden, and weigh 0. */
 function weighRow(
   scores: Float32Array,
   from: number,
   lanes: number,
-  count: number,
+  size: number,
   row: number,
   { greatest, total }: Folded,
 ): void {
   const most = greatest[row]!;
   let sum = 0;
-  for (let at = from; at < from + count * lanes; at += lanes) {
+  for (let at = from; at < from + size * lanes; at += lanes) {
     scores[at] = scores[at]! < HIDDEN_BELOW ? 0 : Math.exp(scores[at]! - most);
     sum += scores[at]!;
   }
   total[row] = total[row]! + sum;
 }
 
+/** What no query sees is seldom NaN: sums are guarded against it only if they come out so. */
 function addSums(
   device: HostDevice,
   { groups, packs, lanes }: Packing,
@@ -128,10 +123,14 @@ function addSums(
   folded: Folded,
 ): void {
   const { valueDim } = folded;
-  const source = sumsSource(values.schema, lanes, page.size, false);
   const packed: HostView = { data: weights, dims: [lanes, page.size, groups * packs] };
-  const views = [packed, slotsOf(page), ...viewsOf(values, page)];
-  const sums = device.run(source, [valueDim, 1, groups * packs], views, [page.count, packs]);
+  const views = [packed, ...viewsOf(values, page)];
+  const run = (guarded: boolean) => {
+    const source = sumsSource(values.schema, lanes, page.size, 'paged', guarded);
+    return device.run(source, [valueDim, 1, groups * packs], views, [packs, page.phase]);
+  };
+  let sums = run(false);
+  if (hasNaN(sums)) sums = run(true);
   for (let z = 0; z < groups * packs; z++) {
     const scale = headScale(values, Math.floor(z / packs));
     for (let v = 0; v < valueDim; v++) {
@@ -141,4 +140,9 @@ function addSums(
       }
     }
   }
+}
+
+function hasNaN(values: Float32Array): boolean {
+  for (const value of values) if (Number.isNaN(value)) return true;
+  return false;
 }

@@ -4,8 +4,20 @@
  * The oracle is `softmaxInPlace` and `weightedSumInto` of ../reference.ts.
  */
 import type { StoredStream } from '../../stored.js';
-import { arraysOf, constantsOf, readingOf } from './reading.js';
-import { CHUNK, eachLane, functionOf, HIDDEN, HIDDEN_BELOW, type KernelSource, returned } from './source.js';
+import { arraysOf, constantsOf, oneValue } from './reading.js';
+import {
+  CHUNK,
+  eachLane,
+  functionOf,
+  HIDDEN,
+  HIDDEN_BELOW,
+  type KernelSource,
+  type Rows,
+  returned,
+  slotArrays,
+  slotOf,
+  slotScalars,
+} from './source.js';
 
 const NO_CONSTANTS = {};
 
@@ -47,25 +59,34 @@ ${returned(lanes, (lane) => `weight${lane}`)}`;
 }
 
 /**
- * sums [v, chunk, pack]: of the values that weights [packs, keys, lanes] weigh. With `total`, column V is the sum of the weights. A weight of 0 takes no
- * value, so that NaN in a row that is not seen stays unseen.
+ * sums [v, chunk, pack]: of the values that weights [packs, keys, lanes] weigh. Of listed rows column V is the sum of the weights.
+ * The key is counted rather than computed: on x86 V8 lets a number that is made of an integer wait for what the round before has computed.
  * @param keys that one thread sums
+ * @param guarded whether a weight of 0 takes no value, so that NaN in a row that is not seen stays unseen. Unguarded sums, which take half the
+ * time in WebAssembly, are NaN then.
  */
-export function sumsSource(stream: StoredStream, lanes: number, keys: number, total: boolean): KernelSource {
-  const arrays = ['weights', 'slots', ...arraysOf(stream, 'values')];
-  const scalars = ['count', 'packs'];
-  const weighted = `${readingOf(stream, 'values', 'this.thread.x')}
-${eachLane(lanes, (lane) => `if (weight${lane} > 0) { sum${lane} += weight${lane} * value; }`)}`;
+export function sumsSource(
+  stream: StoredStream,
+  lanes: number,
+  keys: number,
+  rows: Rows,
+  guarded: boolean,
+): KernelSource {
+  const arrays = ['weights', ...slotArrays(rows), ...arraysOf(stream, 'values')];
+  const scalars = ['packs', ...slotScalars(rows)];
+  const { before, each } = oneValue(stream, 'values', rows, 'this.thread.x');
+  const weighted = `${each}
+${eachLane(lanes, (lane) => `${guarded ? `if (weight${lane} > 0)` : ''} { sum${lane} += weight${lane} * value; }`)}`;
   const totals = eachLane(lanes, (lane) => `sum${lane} += weight${lane};`);
   const body = `const head = Math.floor((this.thread.z + 0.5) / packs);
+${before}
 ${eachLane(lanes, (lane) => `let sum${lane} = 0;`)}
+let i = this.thread.y * ${keys};
 for (let j = 0; j < ${keys}; j++) {
-  const i = this.thread.y * ${keys} + j;
-  if (i < count) {
-    const slot = slots[i];
+${slotOf(rows)}
 ${eachLane(lanes, (lane) => `const weight${lane} = weights[this.thread.z][i][${lane}];`)}
-    ${total ? `if (this.thread.x < ${stream.dim}) {\n${weighted}\n} else {\n${totals}\n}` : weighted}
-  }
+${rows === 'listed' ? `if (this.thread.x < ${stream.dim}) {\n${weighted}\n} else {\n${totals}\n}` : weighted}
+i += 1;
 }
 ${returned(lanes, (lane) => `sum${lane}`)}`;
   const text = functionOf(arrays, scalars, body);

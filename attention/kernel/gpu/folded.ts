@@ -2,7 +2,9 @@
 import { flat } from '../../../src/tensor/tensor.js';
 import type { AttentionCall } from '../kernel.js';
 import { eachRow, type Packing } from './queries.js';
-import { HIDDEN } from './source.js';
+import { HIDDEN, LOWEST } from './source.js';
+
+const NO_SCORE = Math.fround(LOWEST);
 
 /** Of each lane of each pack: the greatest score, and the sums of exp(score - greatest) and of what it weighs [V]. */
 export class Folded {
@@ -31,14 +33,14 @@ export class Folded {
   }
 }
 
-/** Divides each row's sum by its total, in which the learned sink takes its part. A row that saw nothing is zeros. */
+/** Divides each row's sum by its total, in which the learned sink takes its part. A row that saw nothing is zeros; one whose scores are all -Infinity is NaN, as in a softmax. */
 export function finishInto(call: AttentionCall, packing: Packing, folded: Folded): void {
   const { out_THV, sinkLogits_H } = call;
   const [out, heads, { valueDim }] = [flat(out_THV), out_THV.shape[1]!, folded];
   eachRow(packing, (z, lane, t, h) => {
     const row = z * packing.lanes + lane;
     if (sinkLogits_H) folded.total[row] = folded.raise(row, sinkLogits_H[h]!) + folded.total[row]!;
-    const total = folded.total[row]!;
+    const total = folded.greatest[row] === NO_SCORE ? Number.NaN : folded.total[row]!;
     for (let v = 0; v < valueDim; v++) {
       const sum = folded.sums[row * valueDim + v]!;
       out[(t * heads + h) * valueDim + v] = total === 0 ? 0 : sum / total;

@@ -6,13 +6,13 @@ import { UsageError } from '../../../src/errors.js';
 import { flat } from '../../../src/tensor/tensor.js';
 import type { AttentionCall, AttentionKernel } from '../kernel.js';
 import { Scratch } from '../scratch.js';
-import { boundOf } from './bound.js';
+import { boundOf, truthBoundOf } from './bound.js';
 import { type DeviceChoice, openDevice } from './devices.js';
 import { foldOnGpu } from './fold-on-gpu.js';
 import { foldOnHost } from './fold-on-host.js';
 import { Folded, finishInto } from './folded.js';
 import { HostDevice } from './host-device.js';
-import type { Reach } from './keys.js';
+import { type Reach, reach } from './keys.js';
 import { type Packing, packedQueries, packingsOf } from './queries.js';
 import { QUERY_FACTS } from './scores-source.js';
 import type { WebGpu } from './webgpu-device.js';
@@ -23,6 +23,7 @@ export function gpuKernel(choice: DeviceChoice): AttentionKernel {
     name: 'gpu',
     precision: 'float32',
     bound: boundOf,
+    truthBound: truthBoundOf,
     async device() {
       const { device, passedOver } = await openDevice(choice);
       const { name, about, software, bytes, ran, traffic } = device;
@@ -46,9 +47,11 @@ function attendOne(device: HostDevice | WebGpu, call: AttentionCall, index: numb
 }
 
 async function attendOnHost(device: HostDevice, call: AttentionCall, index: number): Promise<void> {
+  const groups = device.keys.groupsOf(call, index);
   for (const packing of packingsOf(call, device)) {
     const folded = new Folded(packing, call.out_THV.shape[2]!);
-    for (const group of device.keys.groupsOf(call, index, reachOf(call, packing))) {
+    for (const group of groups) {
+      reach(group, reachOf(call, packing));
       const q = { data: packedQueries(call, packing, group.parts), dims: queryDims(call, packing) };
       foldOnHost(device, call, packing, q, group, folded);
     }
@@ -58,9 +61,11 @@ async function attendOnHost(device: HostDevice, call: AttentionCall, index: numb
 
 async function attendOnGpu(device: WebGpu, call: AttentionCall, index: number): Promise<void> {
   const { queries } = device;
+  const groups = device.keys.groupsOf(call, index);
   for (const packing of packingsOf(call, device)) {
     const folded = new Folded(packing, call.out_THV.shape[2]!);
-    for (const group of device.keys.groupsOf(call, index, reachOf(call, packing))) {
+    for (const group of groups) {
+      reach(group, reachOf(call, packing));
       const packed = packedQueries(call, packing, group.parts);
       if (packed.length > queries.length) queries.resize(packed.length, 0);
       queries.write(0, packed);

@@ -21,7 +21,7 @@ export interface GpuJsKernel {
   };
 }
 
-export interface KernelSettings {
+interface KernelSettings {
   readonly output: readonly number[];
   readonly constants?: Readonly<Record<string, Float32Array>>;
   readonly argumentTypes: Readonly<Record<string, string>>;
@@ -35,12 +35,16 @@ export interface GpuBuffer {
   destroy(): void;
 }
 
-export interface WebGpuDevice {
+interface WebGpuDevice {
   readonly limits: { readonly maxStorageBufferBindingSize: number; readonly maxBufferSize: number };
   readonly queue: {
     writeBuffer(buffer: GpuBuffer, byteOffset: number, data: Float32Array): void;
     submit(commands: readonly unknown[]): void;
   };
+  /** Resolves when it has ended. */
+  readonly lost: Promise<unknown>;
+  /** Is told of errors that no call throws: WebGPU checks what it is given later. */
+  onuncapturederror: ((event: { readonly error: { readonly message: string } }) => void) | null;
   createBuffer(options: { size: number; usage: number }): GpuBuffer;
   createCommandEncoder(): {
     copyBufferToBuffer(from: GpuBuffer, fromByte: number, to: GpuBuffer, toByte: number, bytes: number): void;
@@ -60,6 +64,8 @@ export interface AdapterInfo {
 export interface WebGpuContext {
   readonly adapter: { readonly info: AdapterInfo };
   readonly device: WebGpuDevice;
+  /** It has gone: reset, unplugged, or its driver has failed. */
+  readonly isLost: boolean;
 }
 
 /** A buffer as an argument or a result of a kernel. It counts who holds the buffer, and the last `delete` destroys it. */

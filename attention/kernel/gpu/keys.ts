@@ -10,7 +10,10 @@ import { Residence } from './mirror.js';
 
 /** Rows that lie in one arena: their streams by what a call makes of them, and which slots. */
 export interface KeyGroup<Held extends DeviceArray> {
+  /** Those that the queries at hand may see: `reach` fills it. */
   readonly list: KeyList<Held>;
+  /** Positions of the rows from each of these slots on. */
+  readonly blocks: readonly { readonly slot: number; readonly positions: Int32Array }[];
   readonly parts: readonly ArenaStream<Held>[];
   readonly values: ArenaStream<Held>;
   readonly alignment: number;
@@ -21,6 +24,21 @@ export interface Reach {
   readonly sinks: number;
   readonly oldest: number;
   readonly newest: number;
+}
+
+/** Lists the rows of a group that queries may see. */
+export function reach<Held extends DeviceArray>(
+  { list, blocks }: KeyGroup<Held>,
+  { sinks, oldest, newest }: Reach,
+): void {
+  list.begin(blocks.reduce((sum, { positions }) => sum + positions.length, 0));
+  for (const { slot, positions } of blocks) {
+    for (let row = 0; row < positions.length; row++) {
+      const position = positions[row]!;
+      if (position <= newest && (position < sinks || position >= oldest)) list.add(slot + row, position);
+    }
+  }
+  list.end();
 }
 
 /** Lists that are kept for calls to come. */
@@ -40,34 +58,35 @@ export class Keys<Held extends DeviceArray> {
     this.made = new MadeRows(device);
   }
 
-  /** @param index of the call among those of its pass: the list of the same one of the last pass is likely much the same */
-  groupsOf(call: AttentionCall, index: number, reach: Reach): KeyGroup<Held>[] {
+  /**
+   * Brings what has changed of a call's rows to the device.
+   * @param index of the call among those of its pass: the list of the same one of the last pass is likely much the same
+   */
+  groupsOf(call: AttentionCall, index: number): KeyGroup<Held>[] {
     const byArena = new Map<Arena<Held> | null, CacheBlock[]>();
     for (const block of call.blocks) {
       const arena = block.stored ? this.residence.arenaOf(block.stored.store.kind) : null;
-      byArena.set(arena, [...(byArena.get(arena) ?? []), block]);
+      const others = byArena.get(arena);
+      if (others) others.push(block);
+      else byArena.set(arena, [block]);
     }
     return [...byArena].map(([arena, blocks]) => {
       const list = this.listFor(`${arena ? this.idOf(arena) : 'made'} ${index}`);
       const { streams, alignment } = arena ?? { streams: this.made.hold(call, blocks), alignment: 1 };
-      this.fill(list, blocks, reach);
       const named = (name: string) => streams.find(({ schema }) => schema.name === name)!;
-      return { list, parts: call.keyStreams.map(named), values: named(call.valueStream), alignment };
+      const parts = call.keyStreams.map(named);
+      return { list, blocks: this.placed(blocks), parts, values: named(call.valueStream), alignment };
     });
   }
 
-  private fill(list: KeyList<Held>, blocks: readonly CacheBlock[], { sinks, oldest, newest }: Reach): void {
-    list.begin(blocks.reduce((sum, { positions }) => sum + positions.length, 0));
+  /** Where the rows of each block lie. */
+  private placed(blocks: readonly CacheBlock[]): { slot: number; positions: Int32Array }[] {
     let made = 0;
-    for (const { stored, positions } of blocks) {
-      const first = stored ? this.residence.hold(stored.store, stored.from, positions.length) : made;
-      for (let row = 0; row < positions.length; row++) {
-        const position = positions[row]!;
-        if (position <= newest && (position < sinks || position >= oldest)) list.add(first + row, position);
-      }
+    return blocks.map(({ stored, positions }) => {
+      const slot = stored ? this.residence.hold(stored.store, stored.from, positions.length) : made;
       made += positions.length;
-    }
-    list.end();
+      return { slot, positions };
+    });
   }
 
   private listFor(key: string): KeyList<Held> {

@@ -4,41 +4,42 @@ import type { Device, DeviceArray } from './device.js';
 
 /**
  * The copy of one store's rows on a device. Only what a kernel is about to read is uploaded, and only if it has changed since: in a decode step
- * the new token's rows. When the store grows, what is there is copied on the device.
+ * the new token's rows. When the store grows, what is there is copied on the device, or has room where it is.
  */
 class Mirror<Held extends DeviceArray> implements StoreWatcher {
-  /** The first of its slots in the arena. */
-  base: number;
   private readonly arena: Arena<Held>;
-  /** 1: the store's slot is not as it is here. */
+  /** Slots in the arena: [base, base + held). */
+  private base = 0;
+  private held = 0;
+  /** For each slot of the store, 1: it is not as it is here. */
   private stale: Uint8Array;
 
   constructor(arena: Arena<Held>, capacity: number) {
     this.arena = arena;
-    this.base = arena.take(capacity);
     this.stale = new Uint8Array(capacity).fill(1);
-  }
-
-  get range(): { from: number; count: number } {
-    return { from: this.base, count: this.stale.length };
   }
 
   wrote(slot: number, count: number): void {
     this.stale.fill(1, slot, slot + count);
   }
 
+  /** What is no longer needed is given back at once; what is needed is taken when rows are read, since that may fail. */
   resized(capacity: number, keep: number): void {
-    const before = this.range;
     const kept = this.stale.subarray(0, Math.min(keep, capacity));
     this.stale = new Uint8Array(capacity).fill(1);
     this.stale.set(kept);
-    this.base = capacity > 0 ? this.arena.take(capacity) : 0;
-    if (kept.includes(0)) this.arena.move(before.from, this.base, kept.length);
-    this.arena.give(before.from, before.count);
+    if (capacity >= this.held) return;
+    this.arena.give(this.base + capacity, this.held - capacity);
+    this.held = capacity;
   }
 
-  /** Brings slots [from, from + count) up to date. */
-  sync(store: RowStore, from: number, count: number): void {
+  release(): void {
+    this.resized(0, 0);
+  }
+
+  /** Brings slots [from, from + count) of the store up to date. @returns the first of them in the arena */
+  sync(store: RowStore, from: number, count: number): number {
+    this.grow();
     for (let slot = from; slot < from + count; ) {
       if (this.stale[slot] === 0) slot++;
       else {
@@ -48,6 +49,20 @@ class Mirror<Held extends DeviceArray> implements StoreWatcher {
         this.stale.fill(0, first, slot);
       }
     }
+    return this.base + from;
+  }
+
+  /** @throws DeviceError, and changes nothing, if the device has no room */
+  private grow(): void {
+    const more = this.stale.length - this.held;
+    if (more === 0) return;
+    if (this.held === 0 || !this.arena.extend(this.base, this.held, more)) {
+      const base = this.arena.take(this.stale.length);
+      this.arena.move(this.base, base, this.held);
+      this.arena.give(this.base, this.held);
+      this.base = base;
+    }
+    this.held = this.stale.length;
   }
 }
 
@@ -56,11 +71,7 @@ export class Residence<Held extends DeviceArray> {
   private readonly device: Device<Held>;
   private readonly arenas = new WeakMap<StoredKind, Arena<Held>>();
   private readonly mirrors = new WeakMap<RowStore, Mirror<Held>>();
-  private readonly dropped = new FinalizationRegistry<{ mirror: Mirror<Held>; arena: Arena<Held> }>(
-    ({ mirror, arena }) => {
-      arena.give(mirror.range.from, mirror.range.count);
-    },
-  );
+  private readonly dropped = new FinalizationRegistry<Mirror<Held>>((mirror) => mirror.release());
 
   constructor(device: Device<Held>) {
     this.device = device;
@@ -75,17 +86,15 @@ export class Residence<Held extends DeviceArray> {
   /** @returns the slot on the device of slot `from` of a store, after bringing `count` of them there */
   hold(store: RowStore, from: number, count: number): number {
     const mirror = this.mirrors.get(store) ?? this.mirror(store);
-    mirror.sync(store, from, count);
-    return mirror.base + from;
+    return mirror.sync(store, from, count);
   }
 
   /** Until nobody holds the store; also when it is emptied, and filled again later. */
   private mirror(store: RowStore): Mirror<Held> {
-    const arena = this.arenaOf(store.kind);
-    const mirror = new Mirror(arena, store.capacity);
+    const mirror = new Mirror(this.arenaOf(store.kind), store.capacity);
     store.watch(mirror);
     this.mirrors.set(store, mirror);
-    this.dropped.register(store, { mirror, arena });
+    this.dropped.register(store, mirror);
     return mirror;
   }
 }

@@ -6,6 +6,7 @@ import { type ArenaStream, headScale } from './arena.js';
 import type { Device } from './device.js';
 import { QUERY_FACTS } from './scores-source.js';
 import { sizesOf } from './sizes.js';
+import { CHUNK } from './source.js';
 
 /** Where the rows of queries stand: row r of key/value head g is query head g perGroup + r mod perGroup of token from + floor(r / perGroup). */
 export interface Packing {
@@ -23,8 +24,8 @@ export interface Packing {
 /** Rows of a key/value head that are computed at once on a device of the host. */
 const MOST_HOST_ROWS = 64;
 
-/** Scores that a GPU holds at once. */
-const MOST_SCORES = 2 ** 23;
+/** Scores that a GPU holds at once, and sums of chunks. */
+const MOST_ON_GPU = 2 ** 23;
 
 /**
  * The queries of a call, as many at once as suit the device. A host's kernels are compiled for each number of packs, so these are powers of two.
@@ -32,7 +33,8 @@ const MOST_SCORES = 2 ** 23;
  */
 export function packingsOf(call: AttentionCall, { name }: Device): Packing[] {
   const { tokens, groups, perGroup, stored } = sizesOf(call);
-  const mostRows = name === 'webgpu' ? MOST_SCORES / (groups * stored) : MOST_HOST_ROWS;
+  const forEachRow = groups * stored * Math.max(call.out_THV.shape[2]! / CHUNK, 1);
+  const mostRows = name === 'webgpu' ? MOST_ON_GPU / forEachRow : MOST_HOST_ROWS;
   const whole = (packs: number) => (name === 'webgpu' ? packs : 2 ** Math.ceil(Math.log2(packs)));
   const chunk = Math.max(Math.floor(mostRows / perGroup), 1);
   const packings: Packing[] = [];

@@ -1,8 +1,19 @@
 /** The kernel that makes scores, and what a score is besides scale * (q . k). The oracle is `scoresInto` and `adjustInPlace` of ../reference.ts. */
 import type { Alibi, ScoreRules } from '../../scores.js';
 import type { StoredStream } from '../../stored.js';
-import { arraysOf, constantsOf, readingOf } from './reading.js';
-import { eachLane, functionOf, HIDDEN, type KernelSource, LOWEST, returned } from './source.js';
+import { arraysOf, constantsOf, eachValue } from './reading.js';
+import {
+  eachLane,
+  functionOf,
+  HIDDEN,
+  type KernelSource,
+  LOWEST,
+  type Rows,
+  returned,
+  slotArrays,
+  slotOf,
+  slotScalars,
+} from './source.js';
 
 /** What stands in q after the values of each query row: its position, the oldest position that it sees, and the slope of its head. */
 export const QUERY_FACTS = { position: 0, oldest: 1, slope: 2, count: 3 } as const;
@@ -11,18 +22,23 @@ export const QUERY_FACTS = { position: 0, oldest: 1, slope: 2, count: 3 } as con
  * scores [x 8, y, z]: the key at 8 y + x of the list against the `lanes` query rows of pack z. Packs of one key/value head stand together, `packs` of each.
  * q [packs, K + facts, lanes], already scaled; a key is its parts side by side.
  */
-export function scoresSource(parts: readonly StoredStream[], lanes: number, rules: ScoreRules): KernelSource {
-  const arrays = ['q', 'slots', 'positions', ...parts.flatMap((part, i) => arraysOf(part, `part${i}`))];
-  const scalars = ['count', 'packs', 'sinks'];
+export function scoresSource(
+  parts: readonly StoredStream[],
+  lanes: number,
+  rules: ScoreRules,
+  rows: Rows,
+): KernelSource {
+  const arrays = ['q', ...slotArrays(rows), 'positions', ...parts.flatMap((part, i) => arraysOf(part, `part${i}`))];
+  const scalars = ['count', 'packs', 'sinks', ...slotScalars(rows)];
   let width = 0;
   const sums = parts.map((part, i) => {
     const from = width;
     width += part.dim;
-    return sumOf(part, `part${i}`, from, lanes);
+    return sumOf(part, `part${i}`, rows, from, lanes);
   });
   const body = `const i = this.thread.y * 8 + this.thread.x;
 const head = Math.floor((this.thread.z + 0.5) / packs);
-const slot = slots[i];
+${slotOf(rows)}
 const position = positions[i];
 ${eachLane(lanes, (lane) => `let score${lane} = 0;`)}
 ${sums.join('\n')}
@@ -34,11 +50,10 @@ ${returned(lanes, (lane) => `score${lane}`)}`;
 }
 
 /** Adds the products of one part of the key: each value that is read serves all rows of the pack. */
-function sumOf(part: StoredStream, name: string, from: number, lanes: number): string {
-  return `for (let k = 0; k < ${part.dim}; k++) {
-${readingOf(part, name, 'k')}
-${eachLane(lanes, (lane) => `score${lane} += q[this.thread.z][${from} + k][${lane}] * value;`)}
-}`;
+function sumOf(part: StoredStream, name: string, rows: Rows, from: number, lanes: number): string {
+  return eachValue(part, name, rows, (k, value) =>
+    eachLane(lanes, (lane) => `score${lane} += q[this.thread.z][${from} + ${k}][${lane}] * ${value};`),
+  );
 }
 
 function fact(name: keyof typeof QUERY_FACTS, width: number, lane: number): string {

@@ -24,6 +24,20 @@ export class SlotRanges {
     return start;
   }
 
+  /** Lets the run of `count` slots from `from` on have `more` of them, if they are free behind it. @returns whether they were */
+  extend(from: number, count: number, more: number): boolean {
+    const behind = from + count;
+    if (behind === this.end) {
+      this.end += more;
+      return true;
+    }
+    const at = this.gaps.findIndex((gap) => gap.from === behind && gap.count >= more);
+    if (at < 0) return false;
+    const { count: free } = this.gaps[at]!;
+    this.gaps.splice(at, 1, ...(free > more ? [{ from: behind + more, count: free - more }] : []));
+    return true;
+  }
+
   give(from: number, count: number): void {
     if (count === 0) return;
     const after = this.gaps.findIndex((gap) => gap.from > from);

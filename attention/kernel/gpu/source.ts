@@ -21,6 +21,29 @@ export const HIDDEN_BELOW = -3.401e38;
 /** Keys whose scores and weighted values are summed together, before sums of several such chunks are merged. */
 export const CHUNK = 64;
 
+/**
+ * Which row key i is. `listed`: that in slot slots[i]. `paged`: row i of arrays whose first row is `phase` rows after the beginning of the run that it shares
+ * scales with.
+ */
+export type Rows = 'listed' | 'paged';
+
+export function slotOf(rows: Rows): string {
+  return rows === 'listed' ? 'const slot = slots[i];' : 'const slot = i;';
+}
+
+export function slotArrays(rows: Rows): string[] {
+  return rows === 'listed' ? ['slots'] : [];
+}
+
+export function slotScalars(rows: Rows): string[] {
+  return rows === 'paged' ? ['phase'] : [];
+}
+
+/** A loop, or nothing for a loop of no rounds. */
+export function loop(variable: string, from: number, to: number, body: string): string {
+  return from < to ? `for (let ${variable} = ${from}; ${variable} < ${to}; ${variable}++) {\n${body}\n}` : '';
+}
+
 /** One line for each lane. */
 export function eachLane(lanes: number, line: (lane: number) => string): string {
   return Array.from({ length: lanes }, (_, lane) => line(lane)).join('\n');

@@ -43,6 +43,8 @@ export class WebGpu implements Device<GpuArray> {
   private readonly gpuJs: GpuJs;
   private readonly gpu: InstanceType<GpuJs['GPU']>;
   private readonly giveBack: () => void;
+  /** The first error that no call has thrown. What has been computed since is worth nothing. */
+  private fault: string | null = null;
 
   private constructor(gpuJs: GpuJs, context: WebGpuContext, giveBack: () => void) {
     const { info } = context.adapter;
@@ -51,20 +53,27 @@ export class WebGpu implements Device<GpuArray> {
     this.gpuJs = gpuJs;
     this.context = context;
     this.giveBack = giveBack;
+    context.device.onuncapturederror = ({ error }) => {
+      this.fault ??= error.message;
+    };
     this.gpu = new gpuJs.GPU({ mode: 'webgpu' });
     this.queries = this.newArray();
   }
 
   /** @throws DeviceError, saying what is missing and what would help, if there is none */
-  static async open(): Promise<WebGpu> {
-    const giveBack = await provideWebGpu();
+  static async open(quietly: boolean): Promise<WebGpu> {
+    const gpuJs = await loadGpuJs();
+    const giveBack = await provideWebGpu(quietly);
     try {
-      const gpuJs = await loadGpuJs();
       return new WebGpu(gpuJs, await gpuJs.WebGPUContext.acquire(), giveBack);
     } catch (error) {
+      await gpuJs.WebGPUContext.destroy();
       giveBack();
+      const reason = /no adapter is available/.test((error as Error).message)
+        ? 'WebGPU offers no GPU'
+        : firstSentence(error);
       throw new DeviceError(
-        `Device webgpu: no adapter (${firstSentence(error)}); install a Vulkan, Metal or D3D12 driver for the GPU, or choose --device wasm.`,
+        `Device webgpu: ${reason}; install a Vulkan, Metal or D3D12 driver for the GPU, or choose --device wasm.`,
       );
     }
   }
@@ -84,6 +93,7 @@ export class WebGpu implements Device<GpuArray> {
     views: readonly GpuView[],
     scalars: readonly number[],
   ): Promise<GpuView> {
+    this.expectSound();
     const handles = views.map(({ buffer, dims }) => this.handle(buffer, dims));
     const args = [...handles, ...scalars];
     const kernel = await this.kernelFor(source, output, args);
@@ -100,11 +110,22 @@ export class WebGpu implements Device<GpuArray> {
     const handle = this.handle(buffer, [dims.reduce((product, length) => product * length, 1)]);
     try {
       const data = (await handle.toArray()) as Float32Array;
+      this.expectSound();
       this.traffic.downloaded += data.byteLength;
       return data;
+    } catch (error) {
+      this.expectSound();
+      throw error;
     } finally {
       handle.delete();
     }
+  }
+
+  /** @throws DeviceError if it was lost, or has refused something: results may be those of an earlier call then */
+  private expectSound(): void {
+    const why = this.context.isLost ? 'the device was lost' : this.fault?.split('\n')[0];
+    if (why === undefined) return;
+    throw new DeviceError(`Device webgpu: ${why}; close it and run again, with fewer tokens, or choose --device wasm.`);
   }
 
   private handle(buffer: GpuBuffer, output: readonly number[]): BufferHandle {
@@ -157,6 +178,7 @@ export class WebGpu implements Device<GpuArray> {
   async close(): Promise<void> {
     await this.gpu.destroy();
     await this.gpuJs.WebGPUContext.destroy();
+    await this.context.device.lost; // a process that ends before it has may crash
     this.giveBack();
   }
 }
@@ -165,26 +187,25 @@ export class WebGpu implements Device<GpuArray> {
 export class GpuArray implements DeviceArray {
   length = 0;
   private readonly gpu: WebGpu;
-  private buffer: GpuBuffer;
+  private buffer: GpuBuffer | null = null;
 
   constructor(gpu: WebGpu) {
     this.gpu = gpu;
-    this.buffer = gpu.newBuffer(0);
   }
 
   write(at: number, values: Float32Array): void {
     if (values.length === 0) return;
-    this.gpu.context.device.queue.writeBuffer(this.buffer, at * FLOAT, values);
+    this.gpu.context.device.queue.writeBuffer(this.buffer!, at * FLOAT, values);
     this.gpu.traffic.uploaded += values.byteLength;
   }
 
   resize(length: number, keep: number): void {
     const before = this.buffer;
     const buffer = this.gpu.newBuffer(length);
-    if (keep > 0) this.copy(before, 0, buffer, 0, keep);
-    before.destroy();
+    if (before && keep > 0) this.copy(before, 0, buffer, 0, keep);
+    this.free();
     this.buffer = buffer;
-    this.gpu.bytes += (length - this.length) * FLOAT;
+    this.gpu.bytes += length * FLOAT;
     this.length = length;
   }
 
@@ -192,8 +213,8 @@ export class GpuArray implements DeviceArray {
   move(from: number, to: number, count: number): void {
     if (count === 0) return;
     const between = this.gpu.newBuffer(count);
-    this.copy(this.buffer, from, between, 0, count);
-    this.copy(between, 0, this.buffer, to, count);
+    this.copy(this.buffer!, from, between, 0, count);
+    this.copy(between, 0, this.buffer!, to, count);
     between.destroy();
   }
 
@@ -204,11 +225,14 @@ export class GpuArray implements DeviceArray {
   }
 
   free(): void {
-    this.resize(0, 0);
+    this.buffer?.destroy();
+    this.buffer = null;
+    this.gpu.bytes -= this.length * FLOAT;
+    this.length = 0;
   }
 
   view(dims: readonly number[]): GpuView {
-    return { buffer: this.buffer, dims };
+    return { buffer: this.buffer!, dims };
   }
 }
 
@@ -216,9 +240,9 @@ function aboutOf({ vendor, architecture, description, device }: AdapterInfo): st
   return [...new Set([vendor, architecture, description || device].filter((part) => part !== ''))].join(' ');
 }
 
-/** A driver that computes on the processor. */
-function isSoftware({ isFallbackAdapter, architecture, description }: AdapterInfo): boolean {
-  return isFallbackAdapter === true || /swiftshader|llvmpipe|lavapipe/i.test(`${architecture} ${description}`);
+/** A driver that computes on the processor, or Dawn's that computes nothing. */
+function isSoftware(info: AdapterInfo): boolean {
+  return info.isFallbackAdapter === true || /swiftshader|llvmpipe|lavapipe|null.?backend/i.test(aboutOf(info));
 }
 
 function firstSentence(error: unknown): string {

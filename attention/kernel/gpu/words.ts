@@ -1,25 +1,65 @@
-/** Stored bytes and scales as the float32 numbers that a device keeps (see reading.ts). */
+/** Stored codes and scales as the float32 numbers that a device keeps (see layout.ts). */
 import type { Stored, StoredStream } from '../../stored.js';
-import { BYTES_PER_WORD, groupsOf } from './reading.js';
+import { type Coded, groupsOf, perWordOf, raisedBy, spanOf } from './layout.js';
 
-/** Packs the bytes of `count` rows from row `from` on, three a number, the first lowest. */
+/** Packs the codes of `count` rows from row `from` on: words [count, widthOf(stream)]. */
 export function wordsInto(
   words: Float32Array,
-  width: number,
+  { heads, dim }: StoredStream,
+  form: Coded,
   stored: Stored,
-  rowBytes: number,
   from: number,
   count: number,
 ): void {
-  const bytes = new Uint8Array(stored.buffer, stored.byteOffset + from * rowBytes, count * rowBytes);
-  for (let row = 0; row < count; row++) {
-    for (let w = 0; w < width; w++) {
-      const at = row * rowBytes + w * BYTES_PER_WORD;
-      const left = rowBytes - w * BYTES_PER_WORD;
-      const [second, third] = [left > 1 ? bytes[at + 1]! : 0, left > 2 ? bytes[at + 2]! : 0];
-      words[row * width + w] = bytes[at]! + 256 * second + 65536 * third;
+  const codes = new Uint16Array(heads * dim);
+  const span = spanOf(form, dim);
+  let at = 0;
+  for (let row = from; row < from + count; row++) {
+    codesInto(codes, form, stored, row);
+    for (let head = 0; head < codes.length; head += dim) {
+      for (let first = head; first < head + dim; first += span) {
+        at = packInto(words, at, codes.subarray(first, Math.min(first + span, head + dim)), form);
+      }
     }
   }
+}
+
+/** The codes of a row, raised so that none is negative. */
+function codesInto(codes: Uint16Array, form: Coded, stored: Stored, row: number): void {
+  const size = codes.length;
+  if (form.bits === 4) {
+    const at = row * Math.ceil(size / 2);
+    for (let i = 0; i < size; i++) codes[i] = (stored[at + (i >> 1)]! >> (4 * (i & 1))) & 15;
+  } else {
+    for (let i = 0; i < size; i++) codes[i] = stored[row * size + i]!;
+  }
+  const raised = raisedBy(form);
+  if (raised > 0) for (let i = 0; i < size; i++) codes[i]! ^= raised; // in two's complement the highest bit counts negatively
+}
+
+/** Packs the codes of a span, the first lowest. @returns where the next span begins */
+function packInto(words: Float32Array, at: number, codes: Uint16Array, form: Coded): number {
+  return form.bits === 16 ? pairsInto(words, at, codes) : singlesInto(words, at, codes, perWordOf(form), form.bits);
+}
+
+function pairsInto(words: Float32Array, at: number, codes: Uint16Array): number {
+  let next = at;
+  for (let k = 0; k < codes.length; k += 3) {
+    const [second, third] = [codes[k + 1] ?? 0, codes[k + 2] ?? 0];
+    words[next++] = codes[k]! + 65536 * (third & 255);
+    words[next++] = second + 65536 * (third >> 8);
+  }
+  return next;
+}
+
+function singlesInto(words: Float32Array, at: number, codes: Uint16Array, perWord: number, bits: number): number {
+  let next = at;
+  for (let k = 0; k < codes.length; k += perWord) {
+    let word = 0;
+    for (let c = 0; c < perWord; c++) word |= (codes[k + c] ?? 0) << (bits * c);
+    words[next++] = word;
+  }
+  return next;
 }
 
 /** Scales, beside each its minimum where there are minima, of as many runs of slots as the target holds, from run `first` on. */

@@ -64,7 +64,9 @@ async function cellOf(
   }
 }
 
-/** Why a kernel on a device is not tried: from its time for fewer tokens, one call would take too long. (Software that plays a GPU does.) Those of the host are the measure, and always tried. */
+/**
+ * Why a kernel on a device is not tried: from its time for fewer tokens, one call would take too long. (Software that plays a GPU does.) Those of
+ * the host are the measure and always tried, and so is what is faster than they are. */
 function slowness(
   { name: kernel, kernel: { device } }: Contender,
   last: BenchCell | null,
@@ -75,9 +77,9 @@ function slowness(
   if (!last || !device) return [];
   const before = last.leftOut.find((left) => left.kernel === kernel);
   if (before) return [before];
-  const { medianMs } = last.times.find((times) => times.kernel === kernel)!;
+  const { medianMs, ratio } = last.times.find((times) => times.kernel === kernel)!;
   const expected = medianMs * (tokens / last.tokens) ** (kind === 'decode' ? 1 : 2);
-  if (expected <= 1000 * PATIENCE * seconds) return [];
+  if (expected <= 1000 * PATIENCE * seconds || (ratio !== null && ratio >= 1)) return [];
   const about = (expected / 1000).toPrecision(2);
   return [
     {

@@ -1,0 +1,3 @@
+import { deviceSuite } from './device-suite.js';
+
+deviceSuite('cpu');

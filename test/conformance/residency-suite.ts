@@ -1,0 +1,190 @@
+/** Rows stay on the device: what moves does not grow with the text, what is held is given back, and copies follow whatever happens to a cache. */
+import { setTimeout } from 'node:timers/promises';
+import { test } from '@fast-check/vitest';
+import fc from 'fast-check';
+import { expect, it } from 'vitest';
+import type { KvCache } from '../../attention/cache/cache.js';
+import type { KvConfig } from '../../attention/cache/codec/format.js';
+import type { CacheName } from '../../attention/cache/index.js';
+import type { DeviceName } from '../../attention/kernel/gpu/device.js';
+import type { AttentionKernel } from '../../attention/kernel/kernel.js';
+import { AttentionCounter } from '../../attention/layer.js';
+import { loadModel, type Model } from '../../src/model/load.js';
+import { forward } from '../../src/model/transformer.js';
+import type { RunChoice } from '../../src/reference/lattice.js';
+import { fixture } from '../support/fixtures.js';
+import { collect, living } from '../support/heap.js';
+import { withKernel } from '../support/twin.js';
+import { withChoice } from './cases.js';
+
+const FORMS: readonly KvConfig[] = [
+  { dtype: 'float32' },
+  { dtype: 'int8' },
+  { dtype: 'int4', zero: 'affine', keys: 'channel', group: 4, residual: 12 },
+];
+
+const RESIDENT = [
+  'contiguous',
+  'preallocated',
+  'ring',
+  'paged',
+  'prefix',
+  'radix',
+] as const satisfies readonly CacheName[];
+
+const WINDOW = { kind: 'sinks', sinks: 4, window: 12 } as const;
+
+export function residencySuite(device: DeviceName, kernel: AttentionKernel, twin: AttentionKernel): void {
+  const loaded = loadModel(fixture('tiny-llama-rope3-f16'));
+  const modelWith = (choice: Partial<RunChoice>) => withChoice(loaded, { ...choice, kernel: 'gpu' }, device);
+  /** What the device holds once the garbage of other tests is gone. */
+  const heldBytes = async () => {
+    let before = Number.NaN;
+    for (;;) {
+      await setTimeout(60);
+      collect();
+      const { bytes } = await kernel.device!();
+      if (bytes === before) return bytes;
+      before = bytes;
+    }
+  };
+
+  it.each(RESIDENT.flatMap((cache) => FORMS.map((kvDtype) => ({ cache, kvDtype, dtype: kvDtype.dtype }))))(
+    'a decode step moves as many bytes late as early: $cache, $dtype',
+    async ({ cache, kvDtype }) => {
+      const model = modelWith({ cache, kvDtype, visibility: cache === 'ring' ? WINDOW : 'auto' });
+      const own = model.components.newCache();
+      // So many steps hold whole pages, groups and blocks of the residual; the first ones fill the window.
+      const period = kvDtype.residual === undefined ? 20 : 24;
+      const moved = await movedBySteps(model, own, 6 * period);
+      const sum = (from: number) => {
+        const steps = moved.slice(from, from + period);
+        return steps.reduce((all, { up, down }) => ({ up: all.up + up, down: all.down + down }));
+      };
+      expect(sum(5 * period)).toEqual(sum(period));
+      own.release();
+    },
+  );
+
+  // Elsewhere the memory is the host's, and queries and results stay where they are.
+  if (device === 'webgpu') uploadTest(() => modelWith({ cache: 'paged' }));
+
+  it('1,000 decode steps hold steady memory, on the device and on the heap', { timeout: 300_000 }, async () => {
+    const model = modelWith({ cache: 'ring', visibility: { kind: 'sliding', window: 64 } });
+    const cache = model.components.newCache();
+    const held: number[] = [];
+    const heap: number[] = [];
+    for (const steps of [200, 400, 400]) {
+      await movedBySteps(model, cache, steps);
+      held.push(await heldBytes());
+      heap.push(await living());
+    }
+    expect(held[2]).toBeLessThanOrEqual(held[0]!); // less where another test's garbage went meanwhile
+    expect(heap[2]! - heap[1]!).toBeLessThan(300_000);
+    cache.release();
+  });
+
+  it('gives back what a sequence held when it is released, and is dropped', async () => {
+    const choices = [{ cache: 'contiguous' }, { cache: 'ring', visibility: WINDOW }, { cache: 'none' }] as const;
+    for (const choice of choices) {
+      const model = modelWith(choice);
+      const run = async (release: boolean) => {
+        const cache = model.components.newCache();
+        await movedBySteps(model, cache, 20);
+        if (release) cache.release();
+      };
+      await run(true); // lists of slots stay
+      const before = await heldBytes();
+      await run(true);
+      expect(await heldBytes()).toBeLessThanOrEqual(before);
+      await run(false);
+      for (let wait = 0; wait < 100 && (await heldBytes()) > before; wait++) await setTimeout(20); // for the collector
+      expect(await heldBytes()).toBeLessThanOrEqual(before);
+    }
+  });
+
+  const op = fc.record({
+    what: fc.constantFrom('feed', 'feed', 'fork', 'rollback', 'release', 'reload', 'adopt'),
+    at: fc.nat(3),
+    count: fc.integer({ min: 1, max: 14 }),
+  });
+  const choice = fc.record({ cache: fc.constantFrom(...RESIDENT), kvDtype: fc.constantFrom(...FORMS) });
+  test.prop([choice, fc.array(op, { minLength: 3, maxLength: 16 })], { numRuns: device === 'webgpu' ? 25 : 60 })(
+    'copies follow forks, rollbacks, releases, saved contents and shared pages',
+    async ({ cache, kvDtype }, ops) => {
+      const model = withKernel(
+        withChoice(loaded, { cache, kvDtype, visibility: cache === 'ring' ? WINDOW : 'auto' }),
+        twin,
+      );
+      await commands(model, ops);
+    },
+  );
+}
+
+/** What a step moves, number by number. */
+function uploadTest(modelFor: () => Model): void {
+  it('a decode step uploads the new rows, their place and the queries', async () => {
+    const model = modelFor();
+    const moved = await movedBySteps(model, model.components.newCache(), 40);
+    const [layers, G, H, K] = [2, 2, 8, 16];
+    const [rows, place, queries] = [2 * G * K, 2, H * (K + 3)];
+    const expected = { up: 4 * layers * (rows + place + queries), down: 4 * layers * H * (K + 2) };
+    for (const each of moved) expect(each).toEqual(expected);
+  });
+}
+
+/** What each of some decode steps moved. */
+async function movedBySteps(model: Model, cache: KvCache, steps: number): Promise<{ up: number; down: number }[]> {
+  const moved: { up: number; down: number }[] = [];
+  for (let step = 0; step < steps; step++) {
+    const counter = new AttentionCounter();
+    await forward(model, [{ ids: [(cache.next * 7) % 50], cache }], { counter });
+    const { uploaded, downloaded } = counter.scratch.moved;
+    moved.push({ up: uploaded, down: downloaded });
+  }
+  return moved;
+}
+
+interface Op {
+  readonly what: string;
+  readonly at: number;
+  readonly count: number;
+}
+
+/** Does this and that to some sequences. After each, all of them compute a token together, whose calls the twin holds against the reference. */
+async function commands(model: Model, ops: readonly Op[]): Promise<void> {
+  const caches: KvCache[] = [model.components.newCache()];
+  const feed = (given: readonly KvCache[], count: number) =>
+    forward(
+      model,
+      given.map((cache) => ({ cache, ids: Array.from({ length: count }, (_, i) => ((cache.next + i) * 7) % 50) })),
+    );
+  for (const { what, at, count } of ops) {
+    const cache = caches[at % caches.length]!;
+    if (what === 'feed') await feed([cache], count);
+    else if (what === 'fork' && caches.length < 4) caches.push(cache.fork());
+    else if (what === 'rollback') rollback(cache, count);
+    else if (what === 'release') cache.release();
+    else if (what === 'reload') {
+      const contents = cache.contents();
+      cache.release();
+      cache.restore(contents);
+    } else if (what === 'adopt' && caches.length < 4) {
+      const fresh = model.components.newCache();
+      fresh.adopt([...cache.ids]);
+      caches.push(fresh);
+    }
+    await feed(caches, 1);
+  }
+  for (const cache of caches) cache.release();
+}
+
+/** As far as the cache can. */
+function rollback(cache: KvCache, count: number): void {
+  for (let back = count; back > 0; back--) {
+    try {
+      cache.rollback(Math.max(cache.next - back, 0));
+      return;
+    } catch {} // a ring, or rows that are quantised by now: not so far
+  }
+}

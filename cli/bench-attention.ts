@@ -60,7 +60,12 @@ export function attentionCommand(): Command {
     )
     .option('--page-size <tokens>', `of paged: tokens a page (default: ${DEFAULT_PAGE})`, wholeNumber(1))
     .addOption(new Option('--kv-dtype <dtype>', 'form of the rows').choices(KV_DTYPES).default('float32'))
-    .option('--seconds <n>', 'for all kernels together on one shape and length (slow ones take longer)', positive, 0.5)
+    .option(
+      '--seconds <n>',
+      'for all kernels together on one shape and length, after as long a warm-up (slow ones take longer)',
+      positive,
+      0.5,
+    )
     .option('--seed <n>', 'that rows and queries are drawn with', wholeNumber(0), 0)
     .option('--json', 'print one JSON object')
     .option('--svg <file>', 'write a plot of time over tokens')

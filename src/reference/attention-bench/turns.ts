@@ -5,7 +5,7 @@ import type { Contender, LeftOut } from './contenders.js';
 import { Entrant, type Expected, type KernelTimes } from './entrant.js';
 
 export interface TurnOptions {
-  /** Of all kernels together, about. */
+  /** Of all kernels together, about, and as long again to warm up. */
   readonly seconds: number;
   readonly pause?: (() => Promise<void>) | undefined;
 }
@@ -22,8 +22,9 @@ export async function timesByTurns(
   contenders: readonly Contender[],
   { seconds, pause }: TurnOptions,
 ): Promise<{ times: KernelTimes[]; leftOut: LeftOut[] }> {
-  const [all, slice] = [1000 * seconds, (1000 * seconds) / TURNS / contenders.length];
-  const { entrants, leftOut } = await warmedUp(pass, contenders, slice, all, pause);
+  const all = 1000 * seconds;
+  const [share, slice] = [all / contenders.length, all / contenders.length / TURNS];
+  const { entrants, leftOut } = await warmedUp(pass, contenders, share, all, pause);
   const from = performance.now();
   for (let turn = 0; turn < LEAST_TURNS || performance.now() - from < all; turn++) {
     const due = entrants.filter(({ spent }) => spent < PATIENCE * all);
@@ -37,11 +38,11 @@ export async function timesByTurns(
   return { times: await Promise.all(entrants.map((entrant) => entrant.times(reference))), leftOut };
 }
 
-/** Kernels that are ready to be timed. A device may have no room for the rows. */
+/** Kernels that are ready to be timed: V8 compiles a second time, better, while they run. A device may have no room for the rows. */
 async function warmedUp(
   pass: AttentionPass,
   contenders: readonly Contender[],
-  slice: number,
+  ms: number,
   slow: number,
   pause: TurnOptions['pause'],
 ): Promise<{ entrants: Entrant[]; leftOut: LeftOut[] }> {
@@ -51,7 +52,7 @@ async function warmedUp(
   for (const contender of contenders) {
     const entrant = new Entrant(contender, pass);
     try {
-      expected = (await entrant.warmUp(slice, slow, expected)) ?? expected;
+      expected = (await entrant.warmUp(ms, slow, expected)) ?? expected;
       entrants.push(entrant);
     } catch (error) {
       if (!(error instanceof DeviceError)) throw error;

@@ -118,7 +118,11 @@ describe('touchstone bench attention', () => {
     [['--decode', '128,0'], 2, 'Expected tokens with commas between them, such as 128,1024.'],
     [['--prefill', '-1'], 2, 'Expected tokens with commas between them'],
     [['--no-decode', '--no-prefill'], 2, '--no-decode and --no-prefill leave nothing to time'],
-    [['--kernels', 'reference,gpu'], 2, "'gpu' is no kernel: expected reference, flash, cpu, wasm, webgpu."],
+    [
+      ['--kernels', 'reference,gpu'],
+      2,
+      "'gpu' is no kernel here: expected reference, flash, cpu, wasm, webgpu (the kernel gpu goes by its devices).",
+    ],
     [['--cache', 'ring'], 2, 'Allowed choices are contiguous, paged.'],
     [['--page-size', '4'], 2, '--page-size: goes with --cache paged.'],
     [['--kv-dtype', 'int3'], 2, 'Allowed choices are float32, '],

@@ -65,7 +65,7 @@ describe('touchstone devices', () => {
     expect(out).toMatch(/\n\n--device auto takes wasm; webgpu is software here \(.*\)\.\n$/);
     expect(JSON.parse(devices(['--no-test', '--json', '--device', 'cpu']).out)).toEqual({
       automatic: null,
-      test: null,
+      testCase: null,
       devices: [{ name: 'cpu', available: true, about: 'JavaScript, one thread', software: true }],
     });
   });
@@ -96,7 +96,7 @@ describe('a machine without a GPU', () => {
     expect(out).toContain('--device auto takes wasm.\n');
     const run = touchstone(['generate', 'It was', '-n', '2', '--kernel', 'gpu', '--stats'], '', NO_DRIVER);
     expect(run.code).toBe(0);
-    expect(run.err).toContain('not taken: Device webgpu: ');
+    expect(run.err).toContain('\n          not webgpu: ');
     expect(run.err).not.toContain('Warning');
   });
 

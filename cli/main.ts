@@ -42,7 +42,7 @@ async function main(): Promise<void> {
     process.exitCode = report(error, debug);
   }
   try {
-    await closeDevices(); // a process does not end while a GPU is held
+    await closeDevices(); // Dawn may crash a process that ends with a GPU
   } catch (error) {
     process.exit(report(error, debug)); // whatever holds the process now
   }

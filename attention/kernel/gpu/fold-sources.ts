@@ -1,6 +1,7 @@
 /**
  * The kernels that fold scores and values, a chunk of keys at a time (Milakov & Gimelshein 2018, algorithm 3, with the chunks side by side):
- * the greatest score of each chunk, the weights exp(score - greatest), their sum and that of the values they weigh, and the merge of all chunks.
+ * the greatest score of each chunk, the weights exp(score - greatest), their sum and that of the values they weigh, and the merge of all chunks. (As split-KV
+ * or Flash-Decoding, Dao et al. 2023, does it.)
  * The oracle is `softmaxInPlace` and `weightedSumInto` of ../reference.ts.
  */
 import type { StoredStream } from '../../stored.js';
@@ -61,6 +62,26 @@ ${returned(lanes, (lane) => `weight${lane}`)}`;
 /**
  * sums [v, chunk, pack]: of the values that weights [packs, keys, lanes] weigh. Of listed rows column V is the sum of the weights.
  * The key is counted rather than computed: on x86 V8 lets a number that is made of an integer wait for what the round before has computed.
+ * For one lane, values of 64 float32 numbers in pages of 256 keys, and not guarded, it is
+ *
+ * ```js
+ * function (weights, values, packs, phase) {
+ *   const head = Math.floor((this.thread.z + 0.5) / packs);
+ *   let at = head * 64 + this.thread.x;
+ *   if (this.thread.x > 63.5) { at = 0; }
+ *   let sum0 = 0;
+ *   let i = this.thread.y * 256;
+ *   for (let j = 0; j < 256; j++) {
+ *     const slot = i;
+ *     const weight0 = weights[this.thread.z][i][0];
+ *     const value = values[slot][at];
+ *     sum0 += weight0 * value;
+ *     i += 1;
+ *   }
+ *   return sum0;
+ * }
+ * ```
+ *
  * @param keys that one thread sums
  * @param guarded whether a weight of 0 takes no value, so that NaN in a row that is not seen stays unseen. Unguarded sums, which take half the
  * time in WebAssembly, are NaN then.
@@ -75,8 +96,9 @@ export function sumsSource(
   const arrays = ['weights', ...slotArrays(rows), ...arraysOf(stream, 'values')];
   const scalars = ['packs', ...slotScalars(rows)];
   const { before, each } = oneValue(stream, 'values', rows, 'this.thread.x');
+  const add = (lane: number) => `sum${lane} += weight${lane} * value;`;
   const weighted = `${each}
-${eachLane(lanes, (lane) => `${guarded ? `if (weight${lane} > 0)` : ''} { sum${lane} += weight${lane} * value; }`)}`;
+${eachLane(lanes, (lane) => (guarded ? `if (weight${lane} > 0) { ${add(lane)} }` : add(lane)))}`;
   const totals = eachLane(lanes, (lane) => `sum${lane} += weight${lane};`);
   const body = `const head = Math.floor((this.thread.z + 0.5) / packs);
 ${before}

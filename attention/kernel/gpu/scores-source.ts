@@ -20,7 +20,26 @@ export const QUERY_FACTS = { position: 0, oldest: 1, slope: 2, count: 3 } as con
 
 /**
  * scores [x 8, y, z]: the key at 8 y + x of the list against the `lanes` query rows of pack z. Packs of one key/value head stand together, `packs` of each.
- * q [packs, K + facts, lanes], already scaled; a key is its parts side by side.
+ * q [packs, K + facts, lanes], already scaled; a key is its parts side by side. For one lane, keys of 64 float32 numbers in a list, and plain scores, it is
+ *
+ * ```js
+ * function (q, slots, positions, part0, count, packs, sinks) {
+ *   const i = this.thread.y * 8 + this.thread.x;
+ *   const head = Math.floor((this.thread.z + 0.5) / packs);
+ *   const slot = slots[i];
+ *   const position = positions[i];
+ *   let score0 = 0;
+ *   let part0At = head * 64;
+ *   for (let k = 0; k < 64; k++) {
+ *     const value = part0[slot][part0At];
+ *     score0 += q[this.thread.z][k][0] * value;
+ *     part0At += 1;
+ *   }
+ *   if (score0 < -3.4e+38) { score0 = -3.4e+38; }
+ *   if (i >= count || position > q[this.thread.z][64][0] || (position >= sinks && position < q[this.thread.z][65][0])) { score0 = -3.4028234663852886e+38; }
+ *   return score0;
+ * }
+ * ```
  */
 export function scoresSource(
   parts: readonly StoredStream[],
@@ -52,7 +71,10 @@ ${returned(lanes, (lane) => `score${lane}`)}`;
 /** Adds the products of one part of the key: each value that is read serves all rows of the pack. */
 function sumOf(part: StoredStream, name: string, rows: Rows, from: number, lanes: number): string {
   return eachValue(part, name, rows, (k, value) =>
-    eachLane(lanes, (lane) => `score${lane} += q[this.thread.z][${from} + ${k}][${lane}] * ${value};`),
+    eachLane(
+      lanes,
+      (lane) => `score${lane} += q[this.thread.z][${from > 0 ? `${from} + ` : ''}${k}][${lane}] * ${value};`,
+    ),
   );
 }
 

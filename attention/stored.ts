@@ -59,6 +59,8 @@ export interface StoredKind {
 }
 
 export interface StoreWatcher {
+  /** It wants to hear of changes still. */
+  readonly active: boolean;
   /** `count` slots from `slot` on have other rows now. */
   wrote(slot: number, count: number): void;
   /** There are `capacity` slots now, of which the first `keep` are as they were. */

@@ -14,7 +14,7 @@ export class LayerRows implements RowStore {
   private readonly precision: Precision;
   /** The arrays of each stream, in the order of the layout. */
   private arrays: Stored[][];
-  private readonly watchers: StoreWatcher[] = [];
+  private watchers: StoreWatcher[] = [];
 
   /** @param precision in which rows are read */
   constructor(layout: RowLayout, precision: Precision) {
@@ -32,7 +32,7 @@ export class LayerRows implements RowStore {
   }
 
   watch(watcher: StoreWatcher): void {
-    this.watchers.push(watcher);
+    this.watchers = [...this.watchers.filter(({ active }) => active), watcher];
   }
 
   /** Bytes of the slots that are allocated. */

@@ -35,7 +35,7 @@ export interface AttentionKernel {
   /**
    * How far its results may lie from the reference kernel's: |difference| <= `bound(keys)` x unit roundoff x the largest |value|, where
    * `keys` is the number of visible keys and the unit roundoff is 2^-24 in float32, 2^-53 in float64. 0: not at all. (It says nothing of results
-   * that are subnormal, nor of values so large that the sum of all of them overflows.)
+   * that are subnormal, nor of values so large that the sum of all of them overflows; nor of queries that are so when they are scaled.)
    * @param scores what it depends on where the kernel makes scores in another order, or of other roundings
    */
   bound(keys: number, scores: ScoreSize): number;

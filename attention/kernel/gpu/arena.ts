@@ -41,6 +41,7 @@ export class Arena<Held extends DeviceArray> {
   /** Runs of slots begin at multiples of it. */
   readonly alignment: number;
   private readonly ranges = new SlotRanges();
+  closed = false;
   /** Slots that the arrays hold. */
   private slots = 0;
 
@@ -81,8 +82,18 @@ export class Arena<Held extends DeviceArray> {
 
   /** Takes slots back; the memory goes with the last of them. */
   give(from: number, count: number): void {
+    if (this.closed) return;
     this.ranges.give(from, count);
-    if (this.ranges.end > 0) return;
+    if (this.ranges.end === 0) this.free();
+  }
+
+  /** With its device: nothing can be done with it any more. */
+  close(): void {
+    this.closed = true;
+    this.free();
+  }
+
+  private free(): void {
     this.slots = 0;
     for (const { values, scales } of this.streams) {
       values.free();

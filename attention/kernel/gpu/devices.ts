@@ -38,13 +38,9 @@ async function first(): Promise<Found> {
   const passedOver: string[] = [];
   for (const name of DEVICE_NAMES) {
     try {
-      const known = opened.has(name);
       const device = await open(name, true);
       if (name !== 'webgpu' || !device.software) return { device, passedOver };
-      passedOver.push(`webgpu is software here (${device.about})`);
-      if (known) continue;
-      opened.delete(name);
-      await device.close(); // nobody has asked for it
+      passedOver.push(`webgpu is software here (${device.about})`); // it stays open: others may have asked for it
     } catch (error) {
       if (!(error instanceof DeviceError)) throw error;
       passedOver.push(error.message);

@@ -5,7 +5,7 @@
 import type { AttentionCall } from '../kernel.js';
 import { type ArenaStream, headScale } from './arena.js';
 import type { View } from './device.js';
-import { sumsSource } from './fold-sources.js';
+import { sumsSource, UNSEEN } from './fold-sources.js';
 import type { Folded } from './folded.js';
 import type { HostArray, HostDevice } from './host-device.js';
 import type { KeyGroup } from './keys.js';
@@ -38,7 +38,14 @@ export function foldOnHost(
   for (let first = 0; first < group.list.count; ) {
     const page = pageAt(group, first);
     const scores = scoresOf(device, call, packing, q, group, page);
-    if (weighInPlace(scores, packing, page, folded)) addSums(device, packing, group, page, scores, folded);
+    if (weighInPlace(scores, packing, page, folded)) {
+      let sums = sumsOf(device, packing, group, page, scores, false);
+      if (hasNaN(sums)) {
+        markUnseen(scores, scoresOf(device, call, packing, q, group, page));
+        sums = sumsOf(device, packing, group, page, scores, true);
+      }
+      addSums(packing, group, sums, folded);
+    }
     first += page.count;
   }
 }
@@ -114,24 +121,33 @@ function weighRow(
   total[row] = total[row]! + sum;
 }
 
-/** What no query sees is seldom NaN: sums are guarded against it only if they come out so. */
-function addSums(
+/** Sums [packs of all heads, V, lanes]. What no query sees is seldom NaN: they are guarded against it only if they come out so. */
+function sumsOf(
   device: HostDevice,
   { groups, packs, lanes }: Packing,
   { values }: KeyGroup<HostArray>,
   page: Page,
   weights: Float32Array,
+  guarded: boolean,
+): Float32Array {
+  const source = sumsSource(values.schema, lanes, page.size, 'paged', guarded);
+  const packed: View = { data: weights, dims: [lanes, page.size, groups * packs] };
+  const views = [packed, ...viewsOf(values, page)];
+  return device.run(source, [values.schema.dim, 1, groups * packs], views, [packs, page.phase]);
+}
+
+/** Tells weights of what is hidden from those that are 0. */
+function markUnseen(weights: Float32Array, scores: Float32Array): void {
+  for (const [i, score] of scores.entries()) if (score < HIDDEN_BELOW) weights[i] = UNSEEN;
+}
+
+function addSums(
+  { groups, packs, lanes }: Packing,
+  { values }: KeyGroup<HostArray>,
+  sums: Float32Array,
   folded: Folded,
 ): void {
   const { valueDim } = folded;
-  const packed: View = { data: weights, dims: [lanes, page.size, groups * packs] };
-  const views = [packed, ...viewsOf(values, page)];
-  const run = (guarded: boolean) => {
-    const source = sumsSource(values.schema, lanes, page.size, 'paged', guarded);
-    return device.run(source, [valueDim, 1, groups * packs], views, [packs, page.phase]);
-  };
-  let sums = run(false);
-  if (hasNaN(sums)) sums = run(true);
   for (let z = 0; z < groups * packs; z++) {
     const scale = headScale(values, Math.floor(z / packs));
     for (let v = 0; v < valueDim; v++) {

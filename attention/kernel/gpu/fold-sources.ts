@@ -22,6 +22,9 @@ import {
 
 const NO_CONSTANTS = {};
 
+/** The weight of a key that a query does not see: less than any other, and not NaN. (A weight of 0 may be one that a query sees.) */
+export const UNSEEN = -1;
+
 /** greatest [chunk, pack]: of scores [packs, keys, lanes]. */
 export function greatestSource(lanes: number): KernelSource {
   const [arrays, scalars] = [['scores'], ['count']];
@@ -44,7 +47,7 @@ ${returned(lanes, (lane) => `greatest${lane}`)}`;
   };
 }
 
-/** weights [x 8, y, pack]: of scores [packs, keys, lanes] and greatest [packs, chunks, lanes]. */
+/** weights [x 8, y, pack]: of scores [packs, keys, lanes] and greatest [packs, chunks, lanes]. What is hidden has UNSEEN for its weight. */
 export function weightsSource(lanes: number): KernelSource {
   const [arrays, scalars] = [['scores', 'greatest'], [] as string[]];
   const body = `const i = this.thread.y * 8 + this.thread.x;
@@ -53,7 +56,7 @@ ${eachLane(
   lanes,
   (lane) => `const score${lane} = scores[this.thread.z][i][${lane}];
 let weight${lane} = Math.exp(score${lane} - greatest[this.thread.z][chunk][${lane}]);
-if (score${lane} < ${HIDDEN_BELOW}) { weight${lane} = 0; }`,
+if (score${lane} < ${HIDDEN_BELOW}) { weight${lane} = ${UNSEEN}; }`,
 )}
 ${returned(lanes, (lane) => `weight${lane}`)}`;
   return { name: 'weights', text: functionOf(arrays, scalars, body), arrays, scalars, constants: NO_CONSTANTS, lanes };
@@ -83,8 +86,8 @@ ${returned(lanes, (lane) => `weight${lane}`)}`;
  * ```
  *
  * @param keys that one thread sums
- * @param guarded whether a weight of 0 takes no value, so that NaN in a row that is not seen stays unseen. Unguarded sums, which take half the
- * time in WebAssembly, are NaN then.
+ * @param guarded whether rows whose weight is UNSEEN are passed over, so that NaN in them stays unseen. In unguarded sums, which take half the time in
+ * WebAssembly, these weigh 0, and the sum is NaN then.
  */
 export function sumsSource(
   stream: StoredStream,
@@ -98,8 +101,8 @@ export function sumsSource(
   const { before, each } = oneValue(stream, 'values', rows, 'this.thread.x');
   const add = (lane: number) => `sum${lane} += weight${lane} * value;`;
   const weighted = `${each}
-${eachLane(lanes, (lane) => (guarded ? `if (weight${lane} > 0) { ${add(lane)} }` : add(lane)))}`;
-  const totals = eachLane(lanes, (lane) => `sum${lane} += weight${lane};`);
+${eachLane(lanes, (lane) => (guarded ? `if (!(weight${lane} < 0)) { ${add(lane)} }` : add(lane)))}`;
+  const totals = eachLane(lanes, (lane) => `if (!(weight${lane} < 0)) { sum${lane} += weight${lane}; }`);
   const body = `const head = Math.floor((this.thread.z + 0.5) / packs);
 ${before}
 ${eachLane(lanes, (lane) => `let sum${lane} = 0;`)}

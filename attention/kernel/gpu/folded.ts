@@ -32,7 +32,7 @@ export class Folded {
     this.greatest[row] = greatest;
     this.total[row] = this.total[row]! * factor;
     for (let v = row * this.valueDim; v < (row + 1) * this.valueDim; v++) this.sums[v] = this.sums[v]! * factor;
-    return 1;
+    return Math.exp(greatest - greatest); // 1, or NaN beside Infinity
   }
 }
 

@@ -10,7 +10,7 @@
  *   fold-on-gpu.ts           tiles one after the other, or all chunks side by side
  *   folded.ts              what comes of it, divided
  */
-import { UsageError } from '../../../src/errors.js';
+import { DeviceError, UsageError } from '../../../src/errors.js';
 import { flat } from '../../../src/tensor/tensor.js';
 import type { AttentionCall, AttentionKernel } from '../kernel.js';
 import { Scratch } from '../scratch.js';
@@ -61,6 +61,7 @@ async function attendOne<Held extends DeviceArray>(
   scratch: Scratch,
 ): Promise<void> {
   expectSingle(call);
+  expectExact(call);
   const groups = device.keys.groupsOf(call, index);
   for (const packing of packingsOf(call, device)) {
     await scratch.withinAwaited(async () => {
@@ -81,6 +82,17 @@ function queryDims({ q_THK }: AttentionCall, { lanes, groups, packs }: Packing):
 
 function reachOf({ positions, visibility }: AttentionCall, { from, to }: Packing): Reach {
   return { sinks: visibility.sinks, oldest: visibility.oldest(positions[from]!), newest: positions[to - 1]! };
+}
+
+/** Positions are float32 numbers on a device, exact up to here. */
+const MOST_POSITION = 2 ** 24;
+
+function expectExact({ positions }: AttentionCall): void {
+  const last = positions.at(-1) ?? 0;
+  if (last <= MOST_POSITION) return;
+  throw new DeviceError(
+    `Kernel gpu: positions are exact up to ${MOST_POSITION}, got ${last}; choose the kernel flash.`,
+  );
 }
 
 /** @throws UsageError for tensors that no device computes in */

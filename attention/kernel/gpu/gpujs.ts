@@ -35,6 +35,10 @@ export interface GpuBuffer {
   destroy(): void;
 }
 
+export const ERROR_KINDS = ['validation', 'out-of-memory', 'internal'] as const;
+
+type ErrorKind = (typeof ERROR_KINDS)[number];
+
 interface WebGpuDevice {
   readonly limits: { readonly maxStorageBufferBindingSize: number; readonly maxBufferSize: number };
   readonly queue: {
@@ -45,6 +49,9 @@ interface WebGpuDevice {
   readonly lost: Promise<unknown>;
   /** Is told of errors that no call throws: WebGPU checks what it is given later. */
   onuncapturederror: ((event: { readonly error: { readonly message: string } }) => void) | null;
+  /** What goes wrong from here on is kept for `popErrorScope`, the first of each kind, and is not written anywhere. */
+  pushErrorScope(kind: ErrorKind): void;
+  popErrorScope(): Promise<{ readonly message: string } | null>;
   createBuffer(options: { size: number; usage: number }): GpuBuffer;
   createCommandEncoder(): {
     copyBufferToBuffer(from: GpuBuffer, fromByte: number, to: GpuBuffer, toByte: number, bytes: number): void;

@@ -19,8 +19,8 @@ import { type KeyGroup, Keys } from './keys.js';
 import type { Packing } from './queries.js';
 import type { KernelSource } from './source.js';
 
-/** Each compiled module has a memory of its own, and reserves much address space. */
-const MOST_KERNELS = 48;
+/** Each compiled module has a memory of its own, and reserves gigabytes of addresses. */
+const MOST_KERNELS = 256;
 
 export class HostDevice implements Device<HostArray> {
   readonly name: 'wasm' | 'cpu';
@@ -111,7 +111,10 @@ export class HostDevice implements Device<HostArray> {
   }
 
   close(): Promise<void> {
-    return this.turns.take(() => this.gpu.destroy());
+    return this.turns.take(() => {
+      this.keys.close();
+      return this.gpu.destroy();
+    });
   }
 }
 

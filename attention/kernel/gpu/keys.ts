@@ -7,6 +7,7 @@ import type { Arena, ArenaStream } from './arena.js';
 import type { Device, DeviceArray } from './device.js';
 import { KeyList } from './key-list.js';
 import { Residence } from './mirror.js';
+import { CHUNK } from './source.js';
 
 /** Rows that lie in one arena: their streams by what a call makes of them, and which slots. */
 export interface KeyGroup<Held extends DeviceArray> {
@@ -26,16 +27,17 @@ export interface Reach {
   readonly newest: number;
 }
 
-/** Lists the rows of a group that queries may see. */
+/** Lists the rows of a group that queries may see, and some that a window hides. */
 export function reach<Held extends DeviceArray>(
   { list, blocks }: KeyGroup<Held>,
   { sinks, oldest, newest }: Reach,
 ): void {
+  const from = oldest - (oldest % CHUNK); // so that the list of a window does not change with each step
   list.begin(blocks.reduce((sum, { positions }) => sum + positions.length, 0));
   for (const { slot, positions } of blocks) {
     for (let row = 0; row < positions.length; row++) {
       const position = positions[row]!;
-      if (position <= newest && (position < sinks || position >= oldest)) list.add(slot + row, position);
+      if (position <= newest && (position < sinks || position >= from)) list.add(slot + row, position);
     }
   }
   list.end();
@@ -99,6 +101,11 @@ export class Keys<Held extends DeviceArray> {
       old.free();
     }
     return list;
+  }
+
+  /** Lets go of all memory on the device. */
+  close(): void {
+    this.residence.close();
   }
 
   private idOf(arena: Arena<Held>): number {

@@ -20,6 +20,10 @@ class Mirror<Held extends DeviceArray> implements StoreWatcher {
     this.stale = new Uint8Array(capacity).fill(1);
   }
 
+  get active(): boolean {
+    return !this.arena.closed;
+  }
+
   wrote(slot: number, count: number): void {
     this.stale.fill(1, slot, slot + count);
   }
@@ -59,11 +63,20 @@ class Mirror<Held extends DeviceArray> implements StoreWatcher {
     if (more === 0) return;
     if (this.held === 0 || !this.arena.extend(this.base, this.held, more)) {
       const base = this.arena.take(this.stale.length);
-      this.arena.move(this.base, base, this.held);
-      this.arena.give(this.base, this.held);
-      this.base = base;
+      this.moveTo(base);
     }
     this.held = this.stale.length;
+  }
+
+  private moveTo(base: number): void {
+    try {
+      this.arena.move(this.base, base, this.held);
+    } catch (error) {
+      this.arena.give(base, this.stale.length);
+      throw error;
+    }
+    this.arena.give(this.base, this.held);
+    this.base = base;
   }
 }
 
@@ -71,6 +84,7 @@ class Mirror<Held extends DeviceArray> implements StoreWatcher {
 export class Residence<Held extends DeviceArray> {
   private readonly device: Device<Held>;
   private readonly arenas = new WeakMap<StoredKind, Arena<Held>>();
+  private readonly all = new Set<WeakRef<Arena<Held>>>();
   private readonly mirrors = new WeakMap<RowStore, Mirror<Held>>();
   private readonly dropped = new FinalizationRegistry<Mirror<Held>>((mirror) => mirror.release());
 
@@ -79,9 +93,18 @@ export class Residence<Held extends DeviceArray> {
   }
 
   arenaOf(kind: StoredKind): Arena<Held> {
-    const arena = this.arenas.get(kind) ?? new Arena(kind, this.device);
+    const known = this.arenas.get(kind);
+    if (known) return known;
+    const arena = new Arena(kind, this.device);
     this.arenas.set(kind, arena);
+    this.all.add(new WeakRef(arena));
     return arena;
+  }
+
+  /** Gives all memory back. Stores that live on let go of their mirrors when they are next watched. */
+  close(): void {
+    for (const arena of this.all) arena.deref()?.close();
+    this.all.clear();
   }
 
   /** @returns the slot on the device of slot `from` of a store, after bringing `count` of them there */

@@ -8,6 +8,7 @@ import { FLOAT, GpuArray, type GpuView } from './gpu-array.js';
 import {
   type AdapterInfo,
   type BufferHandle,
+  ERROR_KINDS,
   type GpuBuffer,
   type GpuJs,
   type GpuJsKernel,
@@ -86,7 +87,25 @@ export class WebGpu implements Device<GpuArray> {
   }
 
   exclusive<Result>(use: () => Promise<Result>): Promise<Result> {
-    return this.turns.take(use);
+    return this.turns.take(() => this.watched(use));
+  }
+
+  /** WebGPU checks what it is given later: a call that fails leaves the results of an earlier one. @throws DeviceError if anything went wrong */
+  private async watched<Result>(use: () => Promise<Result>): Promise<Result> {
+    this.expectSound();
+    const { device } = this.context;
+    for (const kind of ERROR_KINDS) device.pushErrorScope(kind);
+    try {
+      return await use();
+    } finally {
+      for (const _ of ERROR_KINDS) await this.note(device.popErrorScope());
+      this.expectSound();
+    }
+  }
+
+  private async note(found: Promise<{ readonly message: string } | null>): Promise<void> {
+    const error = await found.catch(() => null); // the device was lost
+    if (error) this.fault ??= error.message;
   }
 
   /** Enqueues a kernel. @param output x first @returns its result, which the next run of the same source overwrites */
@@ -182,6 +201,7 @@ export class WebGpu implements Device<GpuArray> {
 
   close(): Promise<void> {
     return this.turns.take(async () => {
+      this.keys.close();
       await this.gpu.destroy();
       await this.gpuJs.WebGPUContext.destroy();
       await this.context.device.lost; // a process that ends before it has may crash

@@ -12,6 +12,13 @@ const missing = await missingWebGpu();
 describeWith(missing, 'device webgpu', () => {
   deviceSuite('webgpu');
 
+  it('is not taken from one that asked for it by another that asks for any', async () => {
+    await closeDevices();
+    const kernels = [gpuKernel('auto'), gpuKernel('webgpu'), gpuKernel('auto')];
+    await Promise.all(kernels.map((kernel) => kernel.attend([ADVERSARIES[0]!.call])));
+    expect((await gpuKernel('webgpu').device!()).ran).toEqual(['webgpu']);
+  });
+
   /** Results stay in buffers, so what fails must not go by unseen: the last call's would be taken for this one's. */
   it('tells of what the device refuses, and of its loss; closed, it can be had again', async () => {
     const kernel = gpuKernel('webgpu');

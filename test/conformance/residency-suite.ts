@@ -7,15 +7,17 @@ import type { KvCache } from '../../attention/cache/cache.js';
 import type { KvConfig } from '../../attention/cache/codec/format.js';
 import type { CacheName } from '../../attention/cache/index.js';
 import type { DeviceName } from '../../attention/kernel/gpu/device.js';
+import { closeDevices } from '../../attention/kernel/gpu/devices.js';
 import type { AttentionKernel } from '../../attention/kernel/kernel.js';
 import { AttentionCounter } from '../../attention/layer.js';
 import { loadModel, type Model } from '../../src/model/load.js';
 import { forward } from '../../src/model/transformer.js';
 import type { RunChoice } from '../../src/reference/lattice.js';
-import { fixture } from '../support/fixtures.js';
+import { flat } from '../../src/tensor/tensor.js';
+import { CHECKPOINTS, fixture } from '../support/fixtures.js';
 import { collect, living } from '../support/heap.js';
 import { withKernel } from '../support/twin.js';
-import { withChoice } from './cases.js';
+import { distance, logitsOf, withChoice } from './cases.js';
 
 const FORMS: readonly KvConfig[] = [
   { dtype: 'float32' },
@@ -103,6 +105,66 @@ export function residencySuite(device: DeviceName, kernel: AttentionKernel, twin
     }
   });
 
+  it.each(FORMS.slice(1))(
+    'copies of $dtype rows follow stores that grow past each other, and windows that begin anywhere',
+    async (kvDtype) => {
+      const model = withKernel(withChoice(loaded, { kvDtype }), twin);
+      const pair = [model.components.newCache(), model.components.newCache()];
+      for (let round = 0; round < 12; round++) await feed(model, pair, 13); // each is in the other's way
+      for (const cache of pair) cache.release();
+      const [group, residual] = kvDtype.keys === 'channel' ? [32, 32] : [32, 0];
+      const visibility = { kind: 'sliding', window: 100 } as const;
+      const windowed = withKernel(withChoice(loaded, { kvDtype: { ...kvDtype, group, residual }, visibility }), twin);
+      const long = windowed.components.newCache();
+      for (let round = 0; round < 11; round++) await feed(windowed, [long], 31);
+      long.release();
+    },
+  );
+
+  it('passes that are under way together do not disturb each other', async () => {
+    const passes = async (model: Model) => {
+      const caches = Array.from({ length: 4 }, () => model.components.newCache());
+      const fed = caches.map((cache, i) =>
+        forward(model, [{ ids: idsFrom(cache, 9 + 3 * i), cache }], { logits: 'all' }),
+      );
+      const found = (await Promise.all(fed)).map(flat);
+      for (const cache of caches) cache.release();
+      return found;
+    };
+    const [found, expected] = [await passes(modelWith({})), await passes(loaded)];
+    for (const [i, logits] of found.entries()) expect(distance(logits, expected[i]!)).toBeLessThanOrEqual(512);
+  });
+
+  it('compiles nothing twice, whichever models take turns', async () => {
+    const names = CHECKPOINTS.filter((name) => name.startsWith('tiny-'));
+    const models = names.map((name) => withChoice(loadModel(fixture(name)), { kernel: 'gpu' }, device));
+    const round = async () => {
+      for (const model of models) await logitsOf(model, [1, 2, 3, 4, 5, 6, 7], 3);
+      return (await kernel.device!()).compiled;
+    };
+    const first = await round();
+    expect(await round()).toBe(first);
+  });
+
+  it('lets go of copies whose device is closed, while their cache lives on', async () => {
+    const model = modelWith({ cache: 'preallocated' });
+    const cache = model.components.newCache();
+    const living = async () => {
+      collect();
+      await setTimeout(60);
+      collect();
+      return process.memoryUsage().arrayBuffers;
+    };
+    const seen: number[] = [];
+    for (let round = 0; round < 6; round++) {
+      await movedBySteps(model, cache, 2);
+      await closeDevices();
+      seen.push(await living());
+    }
+    expect(seen.at(-1)! - seen[1]!).toBeLessThan(200_000); // a copy takes 131 kB
+    cache.release();
+  });
+
   const op = fc.record({
     what: fc.constantFrom('feed', 'feed', 'fork', 'rollback', 'release', 'reload', 'adopt'),
     at: fc.nat(3),
@@ -154,14 +216,9 @@ interface Op {
 /** Does this and that to some sequences. After each, all of them compute a token together, whose calls the twin holds against the reference. */
 async function commands(model: Model, ops: readonly Op[]): Promise<void> {
   const caches: KvCache[] = [model.components.newCache()];
-  const feed = (given: readonly KvCache[], count: number) =>
-    forward(
-      model,
-      given.map((cache) => ({ cache, ids: Array.from({ length: count }, (_, i) => ((cache.next + i) * 7) % 50) })),
-    );
   for (const { what, at, count } of ops) {
     const cache = caches[at % caches.length]!;
-    if (what === 'feed') await feed([cache], count);
+    if (what === 'feed') await feed(model, [cache], count);
     else if (what === 'fork' && caches.length < 4) caches.push(cache.fork());
     else if (what === 'rollback') rollback(cache, count);
     else if (what === 'release') cache.release();
@@ -174,9 +231,17 @@ async function commands(model: Model, ops: readonly Op[]): Promise<void> {
       fresh.adopt([...cache.ids]);
       caches.push(fresh);
     }
-    await feed(caches, 1);
+    await feed(model, caches, 1);
   }
   for (const cache of caches) cache.release();
+}
+
+function idsFrom(cache: KvCache, count: number): number[] {
+  return Array.from({ length: count }, (_, i) => ((cache.next + i) * 7) % 50);
+}
+
+function feed(model: Model, caches: readonly KvCache[], count: number) {
+  return forward(model, caches.map((cache) => ({ cache, ids: idsFrom(cache, count) }))); // biome-ignore format: one thought
 }
 
 /** As far as the cache can. */

@@ -175,15 +175,22 @@ export function faulty(where: 'q' | 'keys' | 'values', fault: number): Attention
   return { q_THK: given.q_THK, positions: given.positions, blocks, ...fixed, ...PLAIN_SCORES, out_THV };
 }
 
+/** Two keys with scores of 1 and -300, whose weight is 0 in float32: its value has this fault. */
+export function vanishing(fault: number): AttentionCall {
+  const values = Float32Array.of(1, 1, fault, 1);
+  return twoKeys(Float32Array.of(1, -300), values, 1);
+}
+
 /** Two keys, both with a score that overflows to -Infinity. */
 export function hopeless(): AttentionCall {
-  const rows = {
-    keys: tensor(Float32Array.of(-3e38, -2e38), [2, 1, 1]),
-    values: tensor(single(noise(4, 1)), [2, 1, 2]),
-  };
+  return twoKeys(Float32Array.of(-3e38, -2e38), single(noise(4, 1)), 3e38);
+}
+
+function twoKeys(keys: Floats, values: Floats, q: number): AttentionCall {
+  const rows = { keys: tensor(keys, [2, 1, 1]), values: tensor(values, [2, 1, 2]) };
   const blocks = [{ positions: Int32Array.of(0, 1), read: (stream: string) => rows[stream as 'keys']! }];
   const fixed = { keyStreams: ['keys'], valueStream: 'values', scale: 1, visibility: causal, sinkLogits_H: null };
-  const q_THK = tensor(Float32Array.of(3e38), [1, 1, 1]);
+  const q_THK = tensor(Float32Array.of(q), [1, 1, 1]);
   const out_THV = tensor(new Float32Array(2), [1, 1, 2]);
   return { q_THK, positions: Int32Array.of(1), blocks, ...fixed, ...PLAIN_SCORES, out_THV };
 }

@@ -112,11 +112,11 @@ export function residencySuite(device: DeviceName, kernel: AttentionKernel, twin
       const pair = [model.components.newCache(), model.components.newCache()];
       for (let round = 0; round < 12; round++) await feed(model, pair, 13); // each is in the other's way
       for (const cache of pair) cache.release();
-      const [group, residual] = kvDtype.keys === 'channel' ? [32, 32] : [32, 0];
+      const [group, residual] = kvDtype.keys === 'channel' ? [20, 20] : [32, 0]; // 20 does not divide a chunk
       const visibility = { kind: 'sliding', window: 100 } as const;
       const windowed = withKernel(withChoice(loaded, { kvDtype: { ...kvDtype, group, residual }, visibility }), twin);
       const long = windowed.components.newCache();
-      for (let round = 0; round < 11; round++) await feed(windowed, [long], 31);
+      for (let round = 0; round < 50; round++) await feed(windowed, [long], 6);
       long.release();
     },
   );

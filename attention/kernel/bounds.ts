@@ -26,7 +26,12 @@ export const WGSL: FunctionErrors = { exp: { at0: 12, slope: 10 }, score: 20 };
  * Scores that are wrong by d change a weighted mean of values in [-1, 1] by at most exp(2 d) - 1, and by 2 in any case.
  * @param terms of the longest chain of additions in the sum of a score's products
  */
-export function boundByScores(terms: number, { score }: FunctionErrors, { magnitude }: ScoreSize, unit: number): number {
+export function boundByScores(
+  terms: number,
+  { score }: FunctionErrors,
+  { magnitude }: ScoreSize,
+  unit: number,
+): number {
   return Math.min(Math.expm1(2 * (terms + score) * magnitude * unit), 2) / unit;
 }
 

@@ -1,7 +1,8 @@
 import type { Command } from 'commander';
 import { calibrate, writeScales } from '../src/reference/calibrate.js';
+import { loadPlain } from './load-model.js';
 import { encodeText, expectNotRead, newCommand, pause } from './options.js';
-import { type AttentionFlags, attentionOptions, loadPlain } from './run-options.js';
+import { type AttentionFlags, attentionOptions } from './run-options.js';
 
 interface Flags extends AttentionFlags {
   readonly text: string;

@@ -3,6 +3,7 @@ import type { KvCache } from '../attention/cache/cache.js';
 import { TouchstoneError, UsageError } from '../src/errors.js';
 import { loadCache } from '../src/generate/cache-file.js';
 import { commonBeginning, longestText } from '../src/generate/generate.js';
+import { load } from './load-model.js';
 import {
   collected,
   decimal,
@@ -15,7 +16,7 @@ import {
   wholeNumber,
 } from './options.js';
 import { type Continuation, produce } from './produce.js';
-import { load, type RunFlags, runOptions } from './run-options.js';
+import { type RunFlags, runOptions } from './run-options.js';
 import { Stopwatch, statsOf, statsText } from './stats.js';
 
 interface Flags extends RunFlags {

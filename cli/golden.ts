@@ -1,8 +1,9 @@
 import type { Command } from 'commander';
 import { UsageError } from '../src/errors.js';
 import { makeGolden, writeGolden } from '../src/reference/golden.js';
+import { load } from './load-model.js';
 import { encodePrompt, expectNotRead, idList, newCommand, pause, readIds, wholeNumber } from './options.js';
-import { load, type RunFlags, runOptions } from './run-options.js';
+import { type RunFlags, runOptions } from './run-options.js';
 
 interface Flags extends RunFlags {
   readonly out: string;

@@ -5,8 +5,9 @@ import { slotRefusal } from '../src/model/components.js';
 import type { Model } from '../src/model/load.js';
 import { calibrate, expectScalesOf, readScales } from '../src/reference/calibrate.js';
 import { lossyForms, lossyRules, measureQuality, type Quality } from '../src/reference/quality.js';
+import { loadPlain } from './load-model.js';
 import { encodeText, newCommand, pause, wholeNumber } from './options.js';
-import { type AttentionFlags, attentionOptions, loadPlain } from './run-options.js';
+import { type AttentionFlags, attentionOptions } from './run-options.js';
 import { type Column, markdownTable } from './table.js';
 
 interface Flags extends AttentionFlags {

@@ -1,4 +1,4 @@
-/** The options that decide how a model is run, and the model that they make. */
+/** The options that decide how a model is run. */
 import { type Command, Option } from 'commander';
 import {
   KV_CHOICES,
@@ -16,10 +16,7 @@ import { STRATEGIES } from '../attention/strategy/index.js';
 import { VISIBILITIES, type VisibilityConfig, type VisibilityName } from '../attention/visibility/index.js';
 import { UsageError } from '../src/errors.js';
 import type { RunOptions } from '../src/model/components.js';
-import { assemble, loadModel, type Model } from '../src/model/load.js';
-import { expectScalesOf, readScales } from '../src/reference/calibrate.js';
 import { PRECISIONS } from '../src/tensor/tensor.js';
-import { loadTokenizer, type TextTokenizer } from '../src/text/tokenizer.js';
 import { ignoreOption, ropeLengthOption, wholeNumber } from './options.js';
 
 const names = (table: object) => Object.keys(table);
@@ -166,7 +163,7 @@ const FLAGS: Readonly<Record<string, string>> = {
 const REQUIRED = new Set(['window', 'chunk', 'sinks']);
 
 /** The rule that the flags describe. */
-function visibilityOf({
+export function visibilityOf({
   visibility: kind,
   window,
   attentionChunk: chunk,
@@ -184,7 +181,7 @@ function sizesOf(kind: VisibilityName): readonly string[] {
 }
 
 /** The sizes of caches that were given. */
-function cacheSizesOf({ cache, pageSize, poolPages, cacheTokens }: CacheFlags): Partial<CacheSizes> {
+export function cacheSizesOf({ cache, pageSize, poolPages, cacheTokens }: CacheFlags): Partial<CacheSizes> {
   const sizes = { pageSize, poolPages, cacheTokens };
   const uses = (size: string) =>
     names(CACHES).filter((name) => (CACHE_SIZES[name as CacheName] as readonly string[]).includes(size));
@@ -193,7 +190,7 @@ function cacheSizesOf({ cache, pageSize, poolPages, cacheTokens }: CacheFlags): 
 }
 
 /** The form of rows that was asked for. @throws UsageError for a flag that does not go with the dtype */
-function kvConfigOf(flags: CacheFlags, measured: KvAmax | undefined): KvConfig | 'auto' {
+export function kvConfigOf(flags: CacheFlags, measured: KvAmax | undefined): KvConfig | 'auto' {
   const {
     kvDtype: dtype,
     kvScale: scale,
@@ -219,40 +216,4 @@ function kvConfigOf(flags: CacheFlags, measured: KvAmax | undefined): KvConfig |
 /** Without what is undefined. */
 function given<Value>(sizes: Readonly<Record<string, Value | undefined>>): Record<string, Value> {
   return Object.fromEntries(Object.entries(sizes).filter(([, value]) => value !== undefined)) as Record<string, Value>;
-}
-
-interface Loaded {
-  readonly model: Model;
-  readonly tokenizer: TextTokenizer | null;
-}
-
-/** Loads a checkpoint folder with its tokenizer (null if it has none), to be run as the flags say. */
-export async function load(folder: string, flags: RunFlags): Promise<Loaded> {
-  const { cache, kvScales: file } = flags;
-  const stored = { cache, ...cacheSizesOf(flags) };
-  if (file === undefined) return ready(loadWith(folder, flags, { ...stored, kvDtype: kvConfigOf(flags, undefined) }));
-  kvConfigOf(flags, undefined); // flags that do not go together, before a file is read
-  const scales = readScales(file);
-  const { model, tokenizer } = loadWith(folder, flags, stored);
-  expectScalesOf(model, scales, file);
-  const options = { ...model.options, kvDtype: kvConfigOf(flags, scales.amax) };
-  return ready({ model: assemble(model.config, model.weights, options, model.files), tokenizer });
-}
-
-/** With what it runs on: a device that cannot be had is told of before any work. */
-async function ready(loaded: Loaded): Promise<Loaded> {
-  await loaded.model.components.kernel.device?.();
-  return loaded;
-}
-
-/** The same for a command that has no options of the cache. */
-export async function loadPlain(folder: string, flags: AttentionFlags): Promise<Loaded> {
-  return ready(loadWith(folder, flags, {}));
-}
-
-function loadWith(folder: string, flags: AttentionFlags, stored: Partial<RunOptions>): Loaded {
-  const { attention, positions, kernel, device, precision, ropeLength, ignoreConfigKey: ignoreConfigKeys } = flags;
-  const chosen = { attention, visibility: visibilityOf(flags), positions, kernel, device, precision, ...stored };
-  const model = loadModel(folder, { ...chosen, ropeLength, ignoreConfigKeys });
-  return { model, tokenizer: loadTokenizer(folder, model.config.vocabulary) };
 }

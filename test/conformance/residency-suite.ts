@@ -17,6 +17,7 @@ import { flat } from '../../src/tensor/tensor.js';
 import { CHECKPOINTS, fixture } from '../support/fixtures.js';
 import { collect, living } from '../support/heap.js';
 import { withKernel } from '../support/twin.js';
+import { commands, feed, idsFrom, OPERATIONS } from './cache-commands.js';
 import { distance, logitsOf, withChoice } from './cases.js';
 
 const FORMS: readonly KvConfig[] = [
@@ -165,22 +166,16 @@ export function residencySuite(device: DeviceName, kernel: AttentionKernel, twin
     cache.release();
   });
 
-  const op = fc.record({
-    what: fc.constantFrom('feed', 'feed', 'fork', 'rollback', 'release', 'reload', 'adopt'),
-    at: fc.nat(3),
-    count: fc.integer({ min: 1, max: 14 }),
-  });
   const choice = fc.record({ cache: fc.constantFrom(...RESIDENT), kvDtype: fc.constantFrom(...FORMS) });
-  test.prop([choice, fc.array(op, { minLength: 3, maxLength: 16 })], { numRuns: device === 'webgpu' ? 25 : 60 })(
-    'copies follow forks, rollbacks, releases, saved contents and shared pages',
-    async ({ cache, kvDtype }, ops) => {
-      const model = withKernel(
-        withChoice(loaded, { cache, kvDtype, visibility: cache === 'ring' ? WINDOW : 'auto' }),
-        twin,
-      );
-      await commands(model, ops);
-    },
-  );
+  test.prop([choice, fc.array(OPERATIONS, { minLength: 3, maxLength: 16 })], {
+    numRuns: device === 'webgpu' ? 25 : 60,
+  })('copies follow forks, rollbacks, releases, saved contents and shared pages', async ({ cache, kvDtype }, ops) => {
+    const model = withKernel(
+      withChoice(loaded, { cache, kvDtype, visibility: cache === 'ring' ? WINDOW : 'auto' }),
+      twin,
+    );
+    await commands(model, ops);
+  });
 }
 
 /** What a step moves, number by number. */
@@ -205,51 +200,4 @@ async function movedBySteps(model: Model, cache: KvCache, steps: number): Promis
     moved.push({ up: uploaded, down: downloaded });
   }
   return moved;
-}
-
-interface Op {
-  readonly what: string;
-  readonly at: number;
-  readonly count: number;
-}
-
-/** Does this and that to some sequences. After each, all of them compute a token together, whose calls the twin holds against the reference. */
-async function commands(model: Model, ops: readonly Op[]): Promise<void> {
-  const caches: KvCache[] = [model.components.newCache()];
-  for (const { what, at, count } of ops) {
-    const cache = caches[at % caches.length]!;
-    if (what === 'feed') await feed(model, [cache], count);
-    else if (what === 'fork' && caches.length < 4) caches.push(cache.fork());
-    else if (what === 'rollback') rollback(cache, count);
-    else if (what === 'release') cache.release();
-    else if (what === 'reload') {
-      const contents = cache.contents();
-      cache.release();
-      cache.restore(contents);
-    } else if (what === 'adopt' && caches.length < 4) {
-      const fresh = model.components.newCache();
-      fresh.adopt([...cache.ids]);
-      caches.push(fresh);
-    }
-    await feed(model, caches, 1);
-  }
-  for (const cache of caches) cache.release();
-}
-
-function idsFrom(cache: KvCache, count: number): number[] {
-  return Array.from({ length: count }, (_, i) => ((cache.next + i) * 7) % 50);
-}
-
-function feed(model: Model, caches: readonly KvCache[], count: number) {
-  return forward(model, caches.map((cache) => ({ cache, ids: idsFrom(cache, count) }))); // biome-ignore format: one thought
-}
-
-/** As far as the cache can. */
-function rollback(cache: KvCache, count: number): void {
-  for (let back = count; back > 0; back--) {
-    try {
-      cache.rollback(Math.max(cache.next - back, 0));
-      return;
-    } catch {} // a ring, or rows that are quantised by now: not so far
-  }
 }

@@ -35,6 +35,11 @@ export function hasReference(kernels: readonly BenchedKernel[]): boolean {
   return kernels.some(({ name }) => name === 'reference');
 }
 
+/** Kernels without any time. */
+export function unmeasuredOf<Name extends string>(names: readonly Name[], cells: readonly BenchCell[]): Name[] {
+  return names.filter((name) => cells.every((cell) => timesOf(cell, name) === null));
+}
+
 /** The cells and kernels whose results lie outside of what the kernel promises. */
 export function wrongOf(cells: readonly BenchCell[]): { cell: BenchCell; kernel: string }[] {
   return cells.flatMap((cell) =>

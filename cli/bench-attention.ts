@@ -17,10 +17,10 @@ import {
 import { attentionBench, type BenchCell, type BenchOptions } from '../src/reference/attention-bench/index.js';
 import { BENCH_SHAPES, type BenchShape, benchShapeOf } from '../src/reference/attention-bench/shapes.js';
 import { attentionBenchPlot } from './bench-attention-plot.js';
-import { type AttentionBench, wrongOf } from './bench-attention-report.js';
+import { type AttentionBench, unmeasuredOf, wrongOf } from './bench-attention-report.js';
 import { attentionBenchText } from './bench-attention-text.js';
 import { bytesText } from './bytes.js';
-import { decimal, newCommand, pause, wholeNumber, wholeNumbers } from './options.js';
+import { newCommand, pause, positive, wholeNumber, wholeNumbers } from './options.js';
 
 interface Flags {
   readonly shapes?: readonly BenchShape[];
@@ -88,6 +88,7 @@ async function run(flags: Flags): Promise<void> {
     process.stderr.write(`${flags.svg}: time over tokens of ${cells.length} passes\n`);
   }
   if (wrongOf(cells).length > 0) process.exitCode = 1;
+  expectMeasured(flags.kernels ?? [], cells);
 }
 
 /** @throws UsageError for flags that leave nothing to do, or that nothing would use */
@@ -116,6 +117,14 @@ function expectMemory(shapes: readonly BenchShape[], tokens: number, dtype: KvDt
 
 function ascending(lengths: readonly number[]): number[] {
   return [...new Set(lengths)].sort((a, b) => a - b);
+}
+
+/** @throws TouchstoneError for kernels that were asked for by name, and were left out everywhere */
+function expectMeasured(named: readonly BenchKernelName[], cells: readonly BenchCell[]): void {
+  const without = unmeasuredOf(named, cells);
+  if (without.length === 0) return;
+  const reasons = cells.flatMap(({ leftOut }) => leftOut.filter(({ kernel }) => kernel === without[0]));
+  throw new TouchstoneError(`--kernels: nothing could be measured of ${without.join(', ')}. ${reasons[0]!.reason}`);
 }
 
 /** A run takes minutes: a file that cannot be written is told of before it. */
@@ -172,10 +181,4 @@ function kernelList(text: string): BenchKernelName[] {
 
 function namesIn(text: string): string[] {
   return [...new Set(text.split(',').map((part) => part.trim()))];
-}
-
-function positive(text: string): number {
-  const value = decimal(text);
-  if (value > 0) return value;
-  throw new InvalidArgumentError('Expected a number above 0.');
 }

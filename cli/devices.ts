@@ -1,4 +1,4 @@
-import { type Command, InvalidArgumentError, Option } from 'commander';
+import { type Command, Option } from 'commander';
 import { DEVICE_NAMES, type DeviceName } from '../attention/kernel/gpu/device.js';
 import { openDevice } from '../attention/kernel/gpu/devices.js';
 import { gpuKernel } from '../attention/kernel/gpu/gpu.js';
@@ -6,7 +6,7 @@ import { DeviceError, UsageError } from '../src/errors.js';
 import { TEST_SHAPE, type TestCase, testCases } from '../src/reference/device-case.js';
 import { testDevice } from '../src/reference/device-test.js';
 import { type Automatic, type ListedDevice, listText, type Tested, testText, withSpeed } from './devices-text.js';
-import { decimal, newCommand, pause } from './options.js';
+import { newCommand, pause, positive } from './options.js';
 
 interface Flags {
   readonly device?: DeviceName;
@@ -25,12 +25,6 @@ export function devicesCommand(): Command {
     .option('--no-test', 'only list them')
     .option('--json', 'print one JSON object')
     .action(run);
-}
-
-function positive(text: string): number {
-  const value = decimal(text);
-  if (value > 0) return value;
-  throw new InvalidArgumentError('Expected a number above 0.');
 }
 
 async function run({ device: only, seconds: given, test, json }: Flags): Promise<void> {

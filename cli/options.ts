@@ -136,6 +136,12 @@ export function decimal(text: string): number {
   throw new InvalidArgumentError('Expected a number.');
 }
 
+export function positive(text: string): number {
+  const value = decimal(text);
+  if (value > 0) return value;
+  throw new InvalidArgumentError('Expected a number above 0.');
+}
+
 /** Lets signals and timers in between the layers of a forward pass. */
 export async function pause(): Promise<void> {
   await setImmediate();

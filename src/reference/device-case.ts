@@ -4,10 +4,11 @@ import { CACHES } from '../../attention/cache/index.js';
 import type { AttentionCall, ScoreSize } from '../../attention/kernel/kernel.js';
 import { reference } from '../../attention/kernel/reference.js';
 import { PLAIN_SCORES } from '../../attention/scores.js';
-import { type CacheBlock, consecutive, type StreamRows, type StreamSchema } from '../../attention/streams.js';
+import { consecutive, type StreamRows, type StreamSchema } from '../../attention/streams.js';
 import { causal } from '../../attention/visibility/causal.js';
 import { uniform } from '../generate/sampler.js';
 import { type Floats, flat, rowsOf, type Tensor, tensor, zerosLike } from '../tensor/tensor.js';
+import { inFloat64, largestValue, scoreSizeOf } from './kernel-error.js';
 
 /** Sizes of the attention that is tested. */
 export interface TestShape {
@@ -115,7 +116,6 @@ function testCase(shape: TestShape, rows: StreamRows, q_THK: Tensor, kvDtype: Te
   const step: Step = { cache, newest: between(rows, before, shape.tokens), q_THK };
   const exact = inFloat64(beginStep(step));
   reference.attend([exact]);
-  const [keys, values] = ['keys', 'values'].map((name) => exact.blocks.map((block) => flat(block.read(name))));
   cache.abort();
   return {
     ...step,
@@ -123,8 +123,8 @@ function testCase(shape: TestShape, rows: StreamRows, q_THK: Tensor, kvDtype: Te
     shape,
     kvBytes: (cache.bytes().used / before) * shape.tokens,
     expected: flat(exact.out_THV),
-    largestValue: largest(values!),
-    scores: { keyDim: shape.headDim, magnitude: magnitudeOf(shape, exact, keys!) },
+    largestValue: largestValue(exact),
+    scores: scoreSizeOf(exact),
   };
 }
 
@@ -141,41 +141,4 @@ function emptyCache({ keyValueHeads, headDim, tokens }: TestShape, dtype: Tested
 
 function between(rows: StreamRows, from: number, to: number): StreamRows {
   return Object.fromEntries(Object.entries(rows).map(([name, all]) => [name, rowsOf(all, from, to)]));
-}
-
-/** The same call of the same numbers, in float64. */
-function inFloat64(call: AttentionCall): AttentionCall {
-  const wide = (of: Tensor) => tensor(Float64Array.from(flat(of)), of.shape);
-  const blocks = call.blocks.map((block): CacheBlock => {
-    const read = new Map(['keys', 'values'].map((name) => [name, wide(block.read(name))]));
-    return { positions: block.positions, read: (name) => read.get(name)! };
-  });
-  return { ...call, q_THK: wide(call.q_THK), blocks, out_THV: wide(call.out_THV) };
-}
-
-function largest(parts: readonly Floats[]): number {
-  let most = 0;
-  for (const part of parts) for (const x of part) most = Math.max(most, Math.abs(x));
-  return most;
-}
-
-/** The largest scale * sum of |q k|. */
-function magnitudeOf(
-  { queryHeads, keyValueHeads, headDim }: TestShape,
-  { q_THK, scale }: AttentionCall,
-  keyParts: readonly Floats[],
-): number {
-  const q = flat(q_THK);
-  let most = 0;
-  for (let h = 0; h < queryHeads; h++) {
-    const g = Math.floor((h * keyValueHeads) / queryHeads);
-    for (const keys of keyParts) {
-      for (let row = g * headDim; row < keys.length; row += keyValueHeads * headDim) {
-        let sum = 0;
-        for (let k = 0; k < headDim; k++) sum += Math.abs(q[h * headDim + k]! * keys[row + k]!);
-        most = Math.max(most, sum);
-      }
-    }
-  }
-  return scale * most;
 }

@@ -5,7 +5,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, describe, expect, it } from 'vitest';
 import { attentionBenchPlot } from '../../cli/bench-attention-plot.js';
-import type { AttentionBench } from '../../cli/bench-attention-report.js';
+import { type AttentionBench, unmeasuredOf } from '../../cli/bench-attention-report.js';
 import { attentionBenchText } from '../../cli/bench-attention-text.js';
 import { MAIN, output, touchstone } from '../support/cli.js';
 import { tagsOf } from '../support/xml.js';
@@ -195,6 +195,14 @@ describe('attentionBenchText', () => {
     expect(text).toContain('*: fewer than 3 calls');
     expect(text).toContain('the largest difference is 12.5 % of it');
     expect(text).not.toContain('Other programs used this machine');
+  });
+
+  it('knows kernels that were left out everywhere', () => {
+    const { cells } = made();
+    expect(unmeasuredOf(['reference', 'webgpu', 'wasm'], cells)).toEqual(['wasm']);
+    const without = cells.map((cell) => ({ ...cell, times: cell.times.slice(0, 1) }));
+    expect(unmeasuredOf(['reference', 'webgpu'], [...without.slice(1), cells[0]!])).toEqual([]);
+    expect(unmeasuredOf(['reference', 'webgpu'], without)).toEqual(['webgpu']);
   });
 
   it('names what was not measured, and results that are wrong', () => {

@@ -54,7 +54,7 @@ function errors(found: Floats, truth: Float64Array): Errors {
   truth.forEach((logit, i) => {
     const error = Math.abs(found[i]! - logit);
     squares += error * error;
-    if (!(error <= max)) max = error; // a NaN is an error too
+    max = Math.max(max, error); // which keeps a NaN
   });
   return { rms: Math.sqrt(squares / truth.length), max };
 }

@@ -73,7 +73,7 @@ export class Arena<Held extends DeviceArray> {
     if (this.ranges.end <= this.slots) return;
     try {
       expectExact(this.ranges.end);
-      this.resize(Math.max(FIRST_SLOTS, 2 * this.slots, this.ranges.end));
+      this.resize(Math.max(FIRST_SLOTS, Math.min(2 * this.slots, MOST_SLOTS), this.ranges.end));
     } catch (error) {
       this.ranges.give(from, count);
       throw error;

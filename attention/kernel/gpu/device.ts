@@ -5,6 +5,7 @@ import type { Folded } from './folded.js';
 import type { GpuJsKernel, Mode } from './gpujs.js';
 import type { KeyGroup, Keys } from './keys.js';
 import type { Packing } from './queries.js';
+import { Recent } from './recent.js';
 import type { KernelSource } from './source.js';
 
 /** `webgpu`: a GPU, or what a driver offers as one. `wasm`, `cpu`: the processor, through WebAssembly or JavaScript. */
@@ -75,31 +76,9 @@ export class Turns {
   }
 }
 
-/** Compiled kernels by all that they are compiled for. Beyond `limit` the one that was used longest ago goes. */
-export class KernelCache {
-  private readonly kernels = new Map<string, GpuJsKernel>();
-  private readonly limit: number;
-
-  constructor(limit: number) {
-    this.limit = limit;
-  }
-
-  get(key: string): GpuJsKernel | undefined {
-    const found = this.kernels.get(key);
-    if (found) {
-      this.kernels.delete(key);
-      this.kernels.set(key, found);
-    }
-    return found;
-  }
-
-  set(key: string, kernel: GpuJsKernel): void {
-    this.kernels.set(key, kernel);
-    if (this.kernels.size <= this.limit) return;
-    const [oldest, old] = this.kernels.entries().next().value!;
-    this.kernels.delete(oldest);
-    old.kernel.destroy();
-  }
+/** Compiled kernels by all that they are compiled for (`keyOf`). */
+export function kernelCache(limit: number): Recent<GpuJsKernel> {
+  return new Recent(limit, ({ kernel }) => kernel.destroy());
 }
 
 /** Tells constants apart by identity: those of a codec's table are the same array wherever it is used. */
@@ -115,7 +94,11 @@ export function keyOf({ text, constants: given }: KernelSource, shape: readonly 
 }
 
 /** Asks a kernel what has run it: gpu.js goes over to another backend without a word. @throws DeviceError if it is not the one that was asked for */
-export function noteRan({ kernel }: GpuJsKernel, source: KernelSource, { name, ran }: Device): void {
+export function noteRan(
+  { kernel }: GpuJsKernel,
+  source: KernelSource,
+  { name, ran }: Pick<Device, 'name' | 'ran'>,
+): void {
   const { mode } = kernel.constructor;
   ran.add(mode);
   if (mode === MODES[name]) return;

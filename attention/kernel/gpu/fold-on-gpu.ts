@@ -62,10 +62,9 @@ function mostChunks(chunks: number): number {
   return Math.max(2 ** Math.ceil(Math.log2(chunks)), 16);
 }
 
-/** Dimensions say only how far rows lie from each other: a GPU reads within its buffer, whatever the last one is. */
-function viewsOf({ values, width, scales, scaleWidth, run }: ArenaStream<GpuArray>): GpuView[] {
+function viewsOf({ values, width, scales, scaleWidth }: ArenaStream<GpuArray>): GpuView[] {
   const view = values.view([width, values.length / width]);
-  return scales ? [view, scales.view([scaleWidth, Math.floor(scales.length / scaleWidth / run)])] : [view];
+  return scales ? [view, scales.view([scaleWidth, scales.length / scaleWidth])] : [view];
 }
 
 function addInto(folded: Folded, { groups, packs, lanes }: Packing, values: ArenaStream, merged: Float32Array): void {

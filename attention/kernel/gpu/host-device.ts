@@ -4,7 +4,7 @@ import type { AttentionCall } from '../kernel.js';
 import {
   type Device,
   type DeviceArray,
-  KernelCache,
+  kernelCache,
   keyOf,
   MODES,
   noteRan,
@@ -30,7 +30,7 @@ export class HostDevice implements Device<HostArray> {
   readonly ran = new Set<string>();
   bytes = 0;
   readonly keys: Keys<HostArray> = new Keys(this);
-  private readonly kernels = new KernelCache(MOST_KERNELS);
+  private readonly kernels = kernelCache(MOST_KERNELS);
   private readonly turns = new Turns();
   private readonly gpuJs: GpuJs;
   private readonly gpu: InstanceType<GpuJs['GPU']>;

@@ -22,10 +22,10 @@ export class KeyList<Held extends DeviceArray> {
     if (most <= this.hostSlots.length) return;
     const length = Math.max(2 ** Math.ceil(Math.log2(most)), 8 * CHUNK);
     const before = this.hostSlots.length;
+    this.slots.resize(length, before); // which may fail, and changes nothing then
+    this.positions.resize(length, before);
     this.hostSlots = grown(this.hostSlots, length);
     this.hostPositions = grown(this.hostPositions, length);
-    this.slots.resize(length, before);
-    this.positions.resize(length, before);
   }
 
   add(slot: number, position: number): void {

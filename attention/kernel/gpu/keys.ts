@@ -7,6 +7,7 @@ import type { Arena, ArenaStream } from './arena.js';
 import type { Device, DeviceArray } from './device.js';
 import { KeyList } from './key-list.js';
 import { Residence } from './mirror.js';
+import { Recent } from './recent.js';
 import { CHUNK } from './source.js';
 
 /** Rows that lie in one arena: their streams by what a call makes of them, and which slots. */
@@ -49,7 +50,7 @@ const MOST_LISTS = 512;
 export class Keys<Held extends DeviceArray> {
   private readonly device: Device<Held>;
   private readonly residence: Residence<Held>;
-  private readonly lists = new Map<string, KeyList<Held>>();
+  private readonly lists = new Recent<KeyList<Held>>(MOST_LISTS, (list) => list.free());
   private readonly made: MadeRows<Held>;
   private readonly arenaIds = new WeakMap<object, number>();
   private arenas = 0;
@@ -92,14 +93,10 @@ export class Keys<Held extends DeviceArray> {
   }
 
   private listFor(key: string): KeyList<Held> {
-    const list = this.lists.get(key) ?? new KeyList(this.device);
-    this.lists.delete(key);
+    const known = this.lists.get(key);
+    if (known) return known;
+    const list = new KeyList(this.device);
     this.lists.set(key, list);
-    if (this.lists.size > MOST_LISTS) {
-      const [oldest, old] = this.lists.entries().next().value!;
-      this.lists.delete(oldest);
-      old.free();
-    }
     return list;
   }
 

@@ -32,7 +32,7 @@ const MOST_ON_GPU = 2 ** 23;
  * The queries of a call, as many at once as suit the device. A host's kernels are compiled for each number of packs, so these are powers of two.
  * @throws ShapeError if the call's sizes do not fit together
  */
-export function packingsOf(call: AttentionCall, { name }: Device): Packing[] {
+export function packingsOf(call: AttentionCall, { name }: Pick<Device, 'name'>): Packing[] {
   const { tokens, groups, perGroup, stored } = sizesOf(call);
   const forEachRow = groups * stored * Math.max(call.out_THV.shape[2]! / CHUNK, 1);
   const mostRows = name === 'webgpu' ? MOST_ON_GPU / forEachRow : MOST_HOST_ROWS;

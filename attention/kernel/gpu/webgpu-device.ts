@@ -1,7 +1,7 @@
 /** A GPU through WebGPU: natively in a browser, through npm's `webgpu` in Node. Arrays and results stay on it until they are read. */
 import { DeviceError } from '../../../src/errors.js';
 import type { AttentionCall } from '../kernel.js';
-import { type Device, KernelCache, keyOf, noteRan, Traffic, Turns, type View } from './device.js';
+import { type Device, kernelCache, keyOf, noteRan, Traffic, Turns, type View } from './device.js';
 import { foldOnGpu } from './fold-on-gpu.js';
 import type { Folded } from './folded.js';
 import { FLOAT, GpuArray, type GpuView } from './gpu-array.js';
@@ -36,7 +36,7 @@ export class WebGpu implements Device<GpuArray> {
   /** Where `fold` uploads queries to. */
   readonly queries: GpuArray;
   readonly context: WebGpuContext;
-  private readonly kernels = new KernelCache(MOST_KERNELS);
+  private readonly kernels = kernelCache(MOST_KERNELS);
   private readonly turns = new Turns();
   private readonly gpuJs: GpuJs;
   private readonly gpu: InstanceType<GpuJs['GPU']>;

@@ -1,0 +1,77 @@
+/** Jinja as transformers sets it up for chat templates (`render_jinja_template`), on @huggingface/jinja. */
+import { Environment, Interpreter, parse, tokenize } from '@huggingface/jinja';
+import { asPython, PYTHON } from './jinja-python.js';
+
+export type JinjaProgram = ReturnType<typeof parse>;
+
+/** What a template itself says with `raise_exception`. */
+export class RaisedByTemplate extends Error {}
+
+/** @throws Error with the library's words */
+export function parseJinja(source: string): JinjaProgram {
+  const program = parse(tokenize(withoutGeneration(source), { lstrip_blocks: true, trim_blocks: true }));
+  return asPython(program) as JinjaProgram;
+}
+
+/**
+ * @param variables what the template may name beside Jinja's own
+ * @throws RaisedByTemplate, or Error with the library's words
+ */
+export function renderJinja(program: JinjaProgram, variables: Readonly<Record<string, unknown>>): string {
+  const environment = new Environment();
+  const names = { ...PYTHON, ...globals, ...variables };
+  for (const [name, value] of Object.entries(names)) environment.set(name, value);
+  return (new Interpreter(environment).run(program) as { value: string }).value;
+}
+
+/** Those of the library are set up by its `Template` alone, which makes every error alike, and names months in the machine's language. */
+const globals = {
+  true: true,
+  True: true,
+  false: false,
+  False: false,
+  none: null,
+  None: null,
+  range,
+  strftime_now: (format: string) => strftime(new Date(), format),
+  raise_exception: (message: string) => {
+    throw new RaisedByTemplate(message);
+  },
+};
+
+function range(first: number, second?: number, step = 1): number[] {
+  const [start, stop] = second === undefined ? [0, first] : [first, second];
+  return Array.from({ length: Math.max(Math.ceil((stop - start) / step), 0) }, (_, i) => start + i * step);
+}
+
+/** Python's `strftime` in the C locale, as far as templates go; `%-d` is without the zero before it. */
+export function strftime(date: Date, format: string): string {
+  const name = (options: Intl.DateTimeFormatOptions) => new Intl.DateTimeFormat('en-US', options).format(date);
+  const hour = date.getHours();
+  const parts: Readonly<Record<string, string | number>> = {
+    Y: date.getFullYear(),
+    y: date.getFullYear() % 100,
+    m: date.getMonth() + 1,
+    d: date.getDate(),
+    H: hour,
+    I: hour % 12 || 12,
+    M: date.getMinutes(),
+    S: date.getSeconds(),
+    p: hour < 12 ? 'AM' : 'PM',
+    b: name({ month: 'short' }),
+    B: name({ month: 'long' }),
+    a: name({ weekday: 'short' }),
+    A: name({ weekday: 'long' }),
+    '%': '%',
+  };
+  return format.replace(/%(-?)([a-zA-Z%])/g, (whole, bare: string, key: string) => {
+    const part = parts[key];
+    if (typeof part !== 'number') return part ?? whole;
+    return bare === '' ? String(part).padStart(2, '0') : String(part);
+  });
+}
+
+/** `{% generation %}` marks what a model wrote, for training; nothing is rendered for it. */
+function withoutGeneration(source: string): string {
+  return source.replace(/\{%(-?)\s*(?:end)?generation\s*(-?)%\}/g, '{%$1 if true %}{% endif $2%}');
+}

@@ -5,6 +5,7 @@ import { TouchstoneError, UsageError } from '../src/errors.js';
 import { VERSION } from '../src/version.js';
 import { benchCommand } from './bench.js';
 import { calibrateCommand } from './calibrate.js';
+import { chatCommand } from './chat.js';
 import { convertCommand } from './convert.js';
 import { devicesCommand } from './devices.js';
 import { generateCommand } from './generate.js';
@@ -15,7 +16,9 @@ import { qualityCommand } from './quality.js';
 
 /** Exit codes: 0 done, 1 failed, 2 wrong usage, 130 interrupted. */
 async function main(): Promise<void> {
-  process.on('SIGINT', () => process.exit(130));
+  process.on('SIGINT', () => {
+    if (process.listenerCount('SIGINT') === 1) process.exit(130); // a chat listens too while it replies
+  });
   process.stdout.on('error', (error: NodeJS.ErrnoException) => {
     if (error.code === 'EPIPE') process.exit(process.exitCode ?? 0); // nobody reads on
     process.stderr.write(`touchstone: standard output cannot be written (${error.code}).\n`);
@@ -27,6 +30,7 @@ async function main(): Promise<void> {
     .exitOverride()
     .showHelpAfterError('(touchstone --help lists the commands)')
     .addCommand(generateCommand())
+    .addCommand(chatCommand())
     .addCommand(inspectCommand())
     .addCommand(goldenCommand())
     .addCommand(convertCommand())

@@ -124,6 +124,7 @@ function deviceLines(device: DeviceStats, steps: number, number: (value: number)
   ];
 }
 
-function round(ms: number): number {
+/** To a tenth. */
+export function round(ms: number): number {
   return Math.round(ms * 10) / 10;
 }

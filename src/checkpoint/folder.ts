@@ -19,6 +19,35 @@ export function eosIdsOf(folder: string): number[] {
   return [];
 }
 
+/** How a checkpoint's makers sample from it. */
+export interface SamplingDefaults {
+  readonly temperature: number;
+  readonly topK: number;
+  readonly topP: number;
+  readonly minP: number;
+  readonly repetitionPenalty: number;
+}
+
+const probability = z.number().min(0).max(1).nullish();
+const samplingSchema = z.looseObject({
+  do_sample: z.boolean().nullish(),
+  temperature: z.number().nonnegative().nullish(),
+  top_k: z.int().nonnegative().nullish(),
+  top_p: probability,
+  min_p: probability,
+  repetition_penalty: z.number().positive().nullish(),
+});
+
+/** What generation_config.json says of sampling, with what transformers takes for granted: greedy without `do_sample`, else a temperature of 1 and the 50 likeliest tokens. */
+export function samplingOf(folder: string): SamplingDefaults {
+  const file = join(folder, 'generation_config.json');
+  const found = existsSync(file) ? validate(samplingSchema, readJson(file), file) : {};
+  const repetitionPenalty = found.repetition_penalty ?? 1;
+  if (!found.do_sample) return { temperature: 0, topK: 0, topP: 1, minP: 0, repetitionPenalty };
+  const { temperature, top_k: topK, top_p: topP, min_p: minP } = found;
+  return { temperature: temperature ?? 1, topK: topK ?? 50, topP: topP ?? 1, minP: minP ?? 0, repetitionPenalty };
+}
+
 /** sha256 of files, by name: what a golden was made from. */
 export function hashesOf(files: readonly string[]): Record<string, string> {
   return Object.fromEntries(files.map((file) => [basename(file), sha256(file)]));

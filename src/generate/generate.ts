@@ -19,6 +19,8 @@ export interface GenerateOptions extends SamplerOptions {
   readonly counter?: AttentionCounter;
   /** Awaited after each layer (`ForwardOptions`). */
   readonly pause?: () => Promise<void>;
+  /** Told after each chunk how many of the prompt's tokens are fed. */
+  readonly progress?: (fed: number, of: number) => void;
 }
 
 export interface GeneratedToken {
@@ -49,12 +51,12 @@ async function* continuation(
   prompt: readonly number[],
   cache: KvCache,
   sampler: Sampler,
-  { maxNewTokens, prefillChunk, eosIds, counter, pause }: GenerateOptions,
+  { maxNewTokens, prefillChunk, eosIds, counter, pause, progress }: GenerateOptions,
 ): AsyncGenerator<GeneratedToken> {
   const ids = [...prompt];
   if (cache.next === 0) cache.adopt(prompt.slice(0, -1)); // the last one is fed: its logits are asked for
   for (let made = 0; made < maxNewTokens; made++) {
-    const fresh = made === 0 ? { from: 0, chunk: prefillChunk } : { from: ids.length - 1 };
+    const fresh = made === 0 ? { from: 0, chunk: prefillChunk, progress } : { from: ids.length - 1 };
     const logits_N = flat(await feed(model, ids, cache, { ...fresh, counter, pause }));
     const id = sampler(logits_N, ids);
     ids.push(id);
@@ -70,6 +72,7 @@ export interface FeedOptions {
   readonly logits?: 'last' | 'all';
   readonly counter?: AttentionCounter | undefined;
   readonly pause?: (() => Promise<void>) | undefined;
+  readonly progress?: ((fed: number, of: number) => void) | undefined;
 }
 
 /**
@@ -82,7 +85,7 @@ export async function feed(
   cache: KvCache,
   options: FeedOptions,
 ): Promise<Tensor> {
-  const { from, chunk = ids.length, logits = 'last', counter, pause } = options;
+  const { from, chunk = ids.length, logits = 'last', counter, pause, progress } = options;
   expectSize('prefillChunk (--prefill-chunk)', chunk);
   if (cache.next >= ids.length) {
     throw new RequestError(
@@ -97,6 +100,7 @@ export async function feed(
     const end = Math.min(start + chunk, ids.length);
     const fresh = { ids: ids.slice(cache.next, end), cache };
     const rows = await forward(model, [fresh], { logits, counter, pause });
+    progress?.(end, ids.length);
     const total = rows.shape[0]!;
     chunks.push(logits === 'all' ? rowsOf(rows, total - (end - start), total) : rows);
   }

@@ -12,9 +12,12 @@ export interface TextTokenizer {
   /** One more than the largest token id. */
   readonly size: number;
   /** With the tokens that the tokenizer puts around a text (a begin-of-text token, for most). */
-  encode(text: string): number[];
+  encode(text: string, options?: { readonly specialTokens?: boolean }): number[];
   /** Without special tokens. */
   decode(ids: readonly number[]): string;
+  tokenOf(id: number): string | undefined;
+  isAdded(id: number): boolean;
+  isSpecial(id: number): boolean;
   /** Whether a token is one of the byte tokens (`<0x0A>`) that a byte-fallback decoder reads in runs. */
   isByte(id: number): boolean;
 }
@@ -33,6 +36,12 @@ export function loadTokenizer(folder: string, vocabulary: number): TextTokenizer
   const tokenizer = construct(raw, config, file);
   const fallsBack = decodersOf(tokenizer).some((part) => part instanceof library.ByteFallbackDecoder);
   const size = largestId(tokenizer) + 1;
+  const addedIds = new Map(
+    (raw as { added_tokens: { id: number; special?: boolean }[] }).added_tokens.map(({ id, special }) => [
+      id,
+      special ?? false,
+    ]),
+  );
   if (size > vocabulary) {
     throw new CheckpointError(
       `${file}: the largest token id is ${size - 1}, and config.json has vocab_size = ${vocabulary}; they do not belong together.`,
@@ -40,7 +49,10 @@ export function loadTokenizer(folder: string, vocabulary: number): TextTokenizer
   }
   return {
     size,
-    encode: (text) => tokenizer.encode(text).ids,
+    encode: (text, { specialTokens = true } = {}) => tokenizer.encode(text, { add_special_tokens: specialTokens }).ids,
+    tokenOf: (id) => tokenizer.id_to_token(id),
+    isAdded: (id) => addedIds.has(id),
+    isSpecial: (id) => addedIds.get(id) === true,
     decode: (ids) => {
       // The library throws for an empty list, and takes an id without a token for <unk>; Python's leaves it out.
       const known = ids.filter((id) => tokenizer.id_to_token(id) !== undefined);
@@ -53,7 +65,7 @@ export function loadTokenizer(folder: string, vocabulary: number): TextTokenizer
 
 /** What is used of the library. Its own types do not resolve under Node's module rules, so they would all be `any`. */
 interface LibraryTokenizer {
-  encode(text: string): { ids: number[] };
+  encode(text: string, options?: { add_special_tokens: boolean }): { ids: number[] };
   decode(ids: number[], options: { skip_special_tokens: boolean; clean_up_tokenization_spaces: boolean }): string;
   id_to_token(id: number): string | undefined;
   get_vocab(): Map<string, number>;

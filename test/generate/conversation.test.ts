@@ -1,0 +1,145 @@
+import { test } from '@fast-check/vitest';
+import fc from 'fast-check';
+import { describe, expect, it } from 'vitest';
+import { AttentionCounter } from '../../attention/layer.js';
+import { Conversation } from '../../src/generate/conversation.js';
+import { generate } from '../../src/generate/generate.js';
+import { loadModel } from '../../src/model/load.js';
+import { chatTemplate } from '../../src/text/chat-template.js';
+import { detokenizer } from '../../src/text/stream.js';
+import { loadTokenizer } from '../../src/text/tokenizer.js';
+import { fixture } from '../support/fixtures.js';
+
+const model = loadModel(fixture('austen-llama'));
+const tokenizer = loadTokenizer(fixture('austen-llama'), model.config.vocabulary)!;
+const END = '<|end_of_text|>';
+
+/** Messages between special tokens; `content` is how the template writes one. */
+const between = (content: string) =>
+  chatTemplate(`{{ '<|begin_of_text|>' }}{% for m in messages %}{{ ${content} + '${END}' }}{% endfor %}`, {}, 'test');
+const PLAIN = between('m.content');
+const TRIMMED = between('(m.content | trim)');
+
+/** Feeds the conversation and takes `length` greedy tokens as the reply. */
+async function reply(conversation: Conversation, counter: AttentionCounter, length: number): Promise<number[]> {
+  const prompt = conversation.prompt();
+  const options = { maxNewTokens: length, eosIds: [1], counter };
+  const text = detokenizer(tokenizer, prompt);
+  const ids: number[] = [];
+  let content = '';
+  for await (const { id } of generate(model, prompt, conversation.cache, options)) {
+    ids.push(id);
+    content += text.push(id);
+  }
+  conversation.reply(ids, content + text.end());
+  return ids;
+}
+
+describe('a conversation', () => {
+  it('computes the keys and values of each token once, over ten turns', async () => {
+    const [conversation, counter] = [new Conversation(model, tokenizer, PLAIN), new AttentionCounter()];
+    for (let turn = 0; turn < 10; turn++) {
+      conversation.messages.push({ role: 'user', content: `Sir, this is question ${turn}; what say you?` });
+      await reply(conversation, counter, 12);
+      expect(counter.computed / model.config.layers.length).toBe(conversation.cache.next);
+    }
+    expect(conversation.messages).toHaveLength(20);
+    expect(conversation.cache.next).toBeGreaterThan(200);
+  });
+
+  it('feeds the tokens that the whole conversation has when it is encoded at once', async () => {
+    for (const template of [PLAIN, TRIMMED]) {
+      const [conversation, counter] = [new Conversation(model, tokenizer, template), new AttentionCounter()];
+      for (let turn = 0; turn < 4; turn++) {
+        conversation.messages.push({ role: 'user', content: ` How do you do, ${turn}? ` });
+        await reply(conversation, counter, 9);
+        const whole = tokenizer.encode(template.render(conversation.messages), { specialTokens: false });
+        conversation.messages.push({ role: 'user', content: 'x' });
+        const prompt = conversation.prompt();
+        conversation.messages.pop();
+        expect(prompt.slice(0, whole.length)).toEqual(whole);
+      }
+    }
+  });
+
+  it('goes on from the same logits as a new cache', async () => {
+    const [conversation, counter] = [new Conversation(model, tokenizer, PLAIN), new AttentionCounter()];
+    conversation.messages.push({ role: 'user', content: 'Good morning.' });
+    await reply(conversation, counter, 8);
+    conversation.messages.push({ role: 'user', content: 'Shall we walk?' });
+    const prompt = conversation.prompt();
+    const first = async (cache: Conversation['cache']) => {
+      for await (const { logits_N } of generate(model, prompt, cache, { maxNewTokens: 1 })) return logits_N;
+    };
+    const expected = await first(model.components.newCache());
+    expect(await first(conversation.cache)).toEqual(expected);
+  });
+
+  it('encodes anew what the template writes in another way, and goes back to what is the same', async () => {
+    const [conversation, counter] = [new Conversation(model, tokenizer, TRIMMED), new AttentionCounter()];
+    conversation.messages.push({ role: 'user', content: 'Good morning.' });
+    const prompt = conversation.prompt();
+    for await (const _ of generate(model, prompt, conversation.cache, { maxNewTokens: 1, counter }));
+    const ids = tokenizer.encode('  a reply \n', { specialTokens: false });
+    conversation.reply(ids, '  a reply \n');
+    conversation.messages.push({ role: 'user', content: 'x' });
+    const text = TRIMMED.render(conversation.messages);
+    expect(text).toContain(`${END}a reply${END}x${END}`);
+    expect(conversation.prompt()).toEqual(tokenizer.encode(text, { specialTokens: false }));
+    expect(conversation.cache.next).toBe(prompt.length);
+  });
+
+  it('keeps the tokens of a reply as the model chose them', () => {
+    const conversation = new Conversation(model, tokenizer, PLAIN);
+    conversation.messages.push({ role: 'user', content: 'Spell it.' });
+    const prompt = conversation.prompt();
+    const spelt = [...'the'].flatMap((letter) => tokenizer.encode(letter, { specialTokens: false }));
+    expect(spelt).not.toEqual(tokenizer.encode('the', { specialTokens: false }));
+    conversation.reply([...spelt, 1], 'the');
+    conversation.messages.push({ role: 'user', content: 'x' });
+    expect(conversation.prompt().slice(prompt.length, prompt.length + spelt.length + 1)).toEqual([...spelt, 1]);
+  });
+
+  it.each(['none', 'ring', 'paged', 'prefix'] as const)('works with the cache %s', async (cache) => {
+    const maxNewTokens = cache === 'none' ? 3 : 30;
+    const ring = cache === 'ring' ? ({ visibility: { kind: 'sliding', window: 16 } } as const) : {};
+    const own = loadModel(fixture('austen-llama'), { cache, ...ring });
+    const conversation = new Conversation(own, tokenizer, TRIMMED);
+    for (const content of ['Good morning.', 'How do you do?', 'Adieu.']) {
+      conversation.messages.push({ role: 'user', content });
+      const prompt = conversation.prompt();
+      const ids: number[] = [];
+      for await (const { id } of generate(own, prompt, conversation.cache, { maxNewTokens })) ids.push(id);
+      const fresh: number[] = [];
+      for await (const { id } of generate(own, prompt, own.components.newCache(), { maxNewTokens })) fresh.push(id);
+      expect(ids).toEqual(fresh);
+      conversation.reply(ids, ` ${tokenizer.decode(ids)} `); // trimmed: a ring has to begin anew
+    }
+  });
+
+  test.prop(
+    [
+      fc.array(
+        fc.record({
+          ask: fc.string({ unit: 'grapheme' }),
+          ids: fc.array(fc.integer({ min: 0, max: 1023 }), { maxLength: 6 }),
+        }),
+        { maxLength: 4 },
+      ),
+    ],
+    { numRuns: 60 },
+  )('has a prompt that decodes to what the template writes, whatever is said', (turns) => {
+    const conversation = new Conversation(model, tokenizer, PLAIN);
+    for (const { ask, ids } of turns) {
+      conversation.messages.push({ role: 'user', content: ask });
+      const prompt = conversation.prompt();
+      expect(tokenizer.decode(prompt)).toBe(
+        conversation.messages
+          .map(({ content }) => tokenizer.decode(tokenizer.encode(content, { specialTokens: false })))
+          .join(''),
+      );
+      const text = detokenizer(tokenizer, prompt);
+      conversation.reply(ids, ids.map((id) => text.push(id)).join('') + text.end());
+    }
+  });
+});

@@ -6,6 +6,7 @@ import { VERSION } from '../src/version.js';
 import { benchCommand } from './bench.js';
 import { calibrateCommand } from './calibrate.js';
 import { chatCommand } from './chat.js';
+import { completeCommand, completionCommand } from './completion.js';
 import { convertCommand } from './convert.js';
 import { devicesCommand } from './devices.js';
 import { generateCommand } from './generate.js';
@@ -38,7 +39,9 @@ async function main(): Promise<void> {
     .addCommand(qualityCommand())
     .addCommand(memoryCommand())
     .addCommand(benchCommand())
-    .addCommand(devicesCommand());
+    .addCommand(devicesCommand())
+    .addCommand(completionCommand());
+  program.addCommand(completeCommand(program), { hidden: true });
   const debug = process.argv.includes('--debug');
   try {
     await program.parseAsync();

@@ -1,0 +1,406 @@
+import { existsSync, readFileSync, statSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { describe, expect, it } from 'vitest';
+import type { HubReason } from '../../src/errors.js';
+import {
+  blobsOf,
+  cacheFolder,
+  expectFiles,
+  expectSound,
+  failure,
+  get,
+  NAME,
+  READ,
+  repository,
+  user,
+} from '../support/hub.js';
+import type { Fault } from '../support/hub-faults.js';
+import { HubServer, oidOf } from '../support/hub-server.js';
+
+const WEIGHTS = 'model.safetensors';
+const files = repository();
+const SIZE = files[WEIGHTS]!.length;
+const BLOB = oidOf(files[WEIGHTS]!, WEIGHTS);
+/** Settings that make a silent server fail soon. */
+const IMPATIENT = { HF_HUB_DOWNLOAD_TIMEOUT: '0.1', HF_HUB_ETAG_TIMEOUT: '0.1' };
+
+async function serve(): Promise<HubServer> {
+  const server = await HubServer.start();
+  server.publish(NAME, files);
+  return server;
+}
+
+/** What is left of the weights; -1 for nothing. */
+function partialSize(env: NodeJS.ProcessEnv): number {
+  const path = join(cacheFolder(env), 'blobs', `${BLOB}.incomplete`);
+  return existsSync(path) ? statSync(path).size : -1;
+}
+
+interface Case {
+  readonly what: string;
+  readonly fault: Fault;
+  /** Of what is said when it never ends. */
+  readonly message: RegExp;
+  readonly reason: HubReason;
+  /** Bytes of the weights that wait for the next attempt. */
+  readonly kept: number;
+  /** What is asked for where the fault happens once, in one run. */
+  readonly once: readonly string[];
+}
+
+const CASES: readonly Case[] = [
+  {
+    what: 'a connection that is cut',
+    fault: { kind: 'cut', at: 70_000 },
+    message: /the connection to \S+ broke \(\w+\); try again later: what was received is kept\.$/,
+    reason: 'failing',
+    kept: 70_000,
+    once: ['all', 'bytes=70000-'],
+  },
+  {
+    what: 'a connection that is cut before the first byte',
+    fault: { kind: 'cut', at: 0 },
+    message: /the connection to \S+ broke/,
+    reason: 'failing',
+    kept: -1,
+    once: ['all', 'all'],
+  },
+  {
+    what: 'a file that is shorter than said',
+    fault: { kind: 'short', at: 70_000 },
+    message: new RegExp(`sent 70000 of ${SIZE} bytes and no more`),
+    reason: 'failing',
+    kept: 70_000,
+    once: ['all', 'bytes=70000-'],
+  },
+  {
+    what: 'a file that is longer than said',
+    fault: { kind: 'long' },
+    message: new RegExp(`sent bytes whose sha256 is [0-9a-f]{64} twice, and describes a file of ${SIZE} bytes`),
+    reason: 'damaged',
+    kept: -1,
+    once: ['all', 'all'],
+  },
+  {
+    what: 'a wrong byte',
+    fault: { kind: 'wrong' },
+    message: new RegExp(`sent bytes whose sha256 is [0-9a-f]{64} twice, .* with ${BLOB}; they were removed`),
+    reason: 'damaged',
+    kept: -1,
+    once: ['all', 'all'],
+  },
+  {
+    what: 'a connection that goes silent',
+    fault: { kind: 'stall', at: 70_000 },
+    message: /was silent for 0.1 s; .*HF_HUB_DOWNLOAD_TIMEOUT sets another number/,
+    reason: 'failing',
+    kept: 70_000,
+    once: ['all', 'bytes=70000-'],
+  },
+  {
+    what: 'a server that never answers',
+    fault: { kind: 'hang' },
+    message: /was silent for 0.1 s/,
+    reason: 'failing',
+    kept: -1,
+    once: ['all', 'all'],
+  },
+  {
+    what: 'status 500',
+    fault: { kind: 'status', status: 500 },
+    message: /fails \(status 500\)/,
+    reason: 'failing',
+    kept: -1,
+    once: ['all', 'all'],
+  },
+  {
+    what: 'status 429',
+    fault: { kind: 'status', status: 429 },
+    message: /asks for fewer requests \(status 429\); try again later, or give a token as HF_TOKEN/,
+    reason: 'failing',
+    kept: -1,
+    once: ['all', 'all'],
+  },
+];
+
+describe.each(CASES)('$what', ({ fault, message, reason, kept, once }) => {
+  it('is got over where it happens once', async () => {
+    const server = await serve();
+    const env = user(server, IMPATIENT);
+    server.fail(WEIGHTS, fault, 1);
+    const folder = await get(env);
+    expectFiles(folder, files, READ);
+    expectSound(env);
+    expect(server.transfers(WEIGHTS)).toEqual(once);
+  });
+
+  it('ends in one sentence where it does not end, and the next run gets the rest', async () => {
+    const server = await serve();
+    const env = user(server, IMPATIENT);
+    server.fail(WEIGHTS, fault);
+    const error = await failure(get(env, { retries: 2 }));
+    expect(error.message).toContain(`${NAME}, ${WEIGHTS}: `);
+    expect(error.message).toMatch(message);
+    expect(error.reason).toBe(reason);
+    expectSound(env);
+    expect(blobsOf(env)).not.toContain(BLOB);
+    expect(partialSize(env)).toBe(kept);
+    expect((await failure(get(env, { offline: true }))).message).toContain(`no ${WEIGHTS} of revision main`);
+    server.heal();
+    server.requests.length = 0;
+    const folder = await get(env);
+    expect(server.transfers()).toEqual([kept > 0 ? `bytes=${kept}-` : 'all']);
+    expectFiles(folder, files, READ);
+    expectSound(env);
+    await server.stop();
+    expect(await get({ ...env, HF_HUB_OFFLINE: '1' })).toBe(folder);
+  });
+});
+
+describe('a partial file', () => {
+  async function withPartial(bytes: Buffer): Promise<[HubServer, NodeJS.ProcessEnv]> {
+    const server = await serve();
+    const env = user(server);
+    server.fail(WEIGHTS, { kind: 'cut', at: 10 });
+    await failure(get(env, { retries: 0 }));
+    writeFileSync(join(cacheFolder(env), 'blobs', `${BLOB}.incomplete`), bytes);
+    server.heal();
+    server.requests.length = 0;
+    return [server, env];
+  }
+
+  it('is begun again where the server knows no ranges', async () => {
+    const [server, env] = await withPartial(files[WEIGHTS]!.subarray(0, 999));
+    server.fail(WEIGHTS, { kind: 'no ranges' });
+    expectFiles(await get(env), files, READ);
+    expect(server.transfers()).toEqual(['bytes=999-']);
+    expectSound(env);
+  });
+
+  it('is begun again where the server refuses the range', async () => {
+    const [server, env] = await withPartial(files[WEIGHTS]!.subarray(0, 999));
+    server.fail(WEIGHTS, { kind: 'bad ranges' });
+    expectFiles(await get(env), files, READ);
+    expect(server.transfers()).toEqual(['bytes=999-', 'all']);
+  });
+
+  it('is begun again where it holds something else', async () => {
+    const [server, env] = await withPartial(Buffer.alloc(999, 7));
+    expectFiles(await get(env), files, READ);
+    expect(server.transfers()).toEqual(['bytes=999-', 'all']);
+    expectSound(env);
+  });
+
+  it('is begun again where it is longer than the file', async () => {
+    const [server, env] = await withPartial(Buffer.alloc(SIZE + 1));
+    expectFiles(await get(env), files, READ);
+    expect(server.transfers()).toEqual(['all']);
+  });
+
+  it('that has everything needs no request', async () => {
+    const [server, env] = await withPartial(files[WEIGHTS]!);
+    expectFiles(await get(env), files, READ);
+    expect(server.transfers()).toEqual([]);
+    expectSound(env);
+  });
+
+  it('stays when a download is ended', async () => {
+    const server = await serve();
+    const env = user(server);
+    server.fail(WEIGHTS, { kind: 'stall', at: 70_000 }, 1);
+    const controller = new AbortController();
+    const reason = new Error('Ctrl-C');
+    const download = get(env, {
+      signal: controller.signal,
+      progress: ({ file, received }) => {
+        if (file === WEIGHTS && received === 70_000) controller.abort(reason);
+      },
+    });
+    await expect(download).rejects.toBe(reason);
+    expectSound(env);
+    expect(partialSize(env)).toBe(70_000);
+    server.requests.length = 0;
+    expectFiles(await get(env), files, READ);
+    expect(server.transfers()).toEqual(['bytes=70000-']);
+  });
+
+  it('is not begun when the signal came before', async () => {
+    const server = await serve();
+    await expect(get(user(server), { signal: AbortSignal.abort(new Error('Ctrl-C')) })).rejects.toThrow('Ctrl-C');
+    expect(server.requests).toEqual([]);
+  });
+});
+
+describe('a server with much to do', () => {
+  it.each([429, 503])('is given the time that it asks for (status %i)', async (status) => {
+    const server = await serve();
+    server.fail(WEIGHTS, { kind: 'status', status, headers: { 'Retry-After': '1' } }, 1);
+    const start = Date.now();
+    await get(user(server));
+    expect(Date.now() - start).toBeGreaterThanOrEqual(1000);
+  });
+
+  it('is given it by a date, and for questions', async () => {
+    const server = await serve();
+    const date = new Date(Date.now() + 2500).toUTCString();
+    server.fail(null, { kind: 'status', status: 429, headers: { 'Retry-After': date } }, 1);
+    const start = Date.now();
+    await get(user(server));
+    expect(Date.now() - start).toBeGreaterThanOrEqual(1000);
+  });
+
+  it('is not waited for longer than anyone would', async () => {
+    const server = await serve();
+    server.fail(null, { kind: 'status', status: 429, headers: { 'Retry-After': '300' } });
+    const error = await failure(get(user(server)));
+    expect(error.message).toContain('asks for fewer requests and to wait for 300 s (status 429)');
+    expect(server.requests).toHaveLength(1);
+  });
+
+  it('is asked so and so often, and no more', async () => {
+    const server = await serve();
+    server.fail(null, { kind: 'status', status: 500 });
+    await failure(get(user(server), { retries: 3 }));
+    expect(server.requests).toHaveLength(4);
+  });
+});
+
+describe('a model that may not be had', () => {
+  it.each<[what: string, access: 'private' | 'gated', token: string, reason: HubReason, message: RegExp]>([
+    [
+      'private, without a token',
+      'private',
+      '',
+      'denied',
+      /status 401.*no such model, or it is private or gated; .*HF_TOKEN/,
+    ],
+    ['private, with a wrong token', 'private', 'hf_wrong', 'denied', /status 401.*the token in use is not valid/],
+    [
+      'gated, without a token',
+      'gated',
+      '',
+      'denied',
+      /gated \(status 401\); accept its licence at \S+\/owner\/name and give a token/,
+    ],
+    [
+      'gated, with a wrong token',
+      'gated',
+      'hf_wrong',
+      'denied',
+      /gated \(status 403\); accept .* with the account of the token/,
+    ],
+  ])('%s', async (_, access, token, reason, message) => {
+    const server = await serve();
+    server.protect(NAME, access);
+    const env = user(server, { HF_TOKEN: token });
+    const error = await failure(get(env));
+    expect(error.message).toMatch(message);
+    expect(error.reason).toBe(reason);
+    expect(server.requests).toHaveLength(1);
+    expect(blobsOf(env)).toEqual([]);
+    expectFiles(await get({ ...env, HF_TOKEN: ' hf_right\n' }), files, READ);
+  });
+
+  it('may be denied only when its bytes are asked for', async () => {
+    const server = await serve();
+    const env = user(server);
+    server.fail(WEIGHTS, { kind: 'status', status: 403, headers: { 'X-Error-Code': 'GatedRepo' } });
+    expect((await failure(get(env))).reason).toBe('denied');
+    expectSound(env);
+  });
+
+  it('does not exist', async () => {
+    const server = await serve();
+    const signed = user(server, { HF_TOKEN: 'hf_right' });
+    const error = await failure(get(signed, {}, 'owner/other'));
+    expect(error.message).toMatch(/^owner\/other: there is no such folder, and no such model at http/);
+    expect(error.reason).toBe('no-model');
+    expect((await failure(get(user(server), {}, 'owner/other'))).message).toContain('there is no such model, or it is');
+  });
+
+  it('has no such revision', async () => {
+    const server = await serve();
+    const error = await failure(get(user(server), {}, `${NAME}@v9`));
+    expect(error.message).toMatch(/has no revision v9 of it; expected a branch, a tag or a commit/);
+    expect(error.reason).toBe('no-revision');
+  });
+
+  it('lost a file', async () => {
+    const server = await serve();
+    const env = user(server);
+    server.fail(WEIGHTS, { kind: 'status', status: 404, headers: { 'X-Error-Code': 'EntryNotFound' } });
+    const error = await failure(get(env));
+    expect(error.message).toMatch(/has no file model.safetensors at main/);
+    expect(error.reason).toBe('no-file');
+    expectSound(env);
+  });
+});
+
+describe('a hub that cannot be asked', () => {
+  it('is said to be out of reach, at once', async () => {
+    const server = await serve();
+    const env = user(server);
+    await server.stop();
+    const error = await failure(get(env, { retryDelay: 60_000 }));
+    expect(error.message).toMatch(
+      /^owner\/name: cannot reach http\S+ \(ECONNREFUSED\); check the network and HF_ENDPOINT\.$/,
+    );
+    expect(error.reason).toBe('unreachable');
+  });
+
+  it.each<[what: string, fault: Fault | null]>([
+    ['nobody there', null],
+    ['status 500', { kind: 'status', status: 500 }],
+    ['status 401', { kind: 'status', status: 401 }],
+    ['no answer', { kind: 'hang' }],
+    ['the page of a login', { kind: 'page' }],
+  ])('is done without where the cache has everything: %s', async (_, fault) => {
+    const server = await serve();
+    const env = user(server, IMPATIENT);
+    const folder = await get(env);
+    server.requests.length = 0;
+    if (fault) server.fail(null, fault);
+    else await server.stop();
+    const warnings: string[] = [];
+    expect(await get(env, { warn: (message) => warnings.push(message), retryDelay: 60_000 })).toBe(folder);
+    expect(warnings).toHaveLength(1);
+    expect(warnings[0]).toMatch(/^owner\/name: [^\n]*; the copy in the cache is used\.$/);
+  });
+
+  it('is not done without where the cache has a part', async () => {
+    const server = await serve();
+    const env = user(server);
+    server.fail(WEIGHTS, { kind: 'cut', at: 70_000 });
+    await failure(get(env, { retries: 0 }));
+    await server.stop();
+    expect((await failure(get(env))).reason).toBe('unreachable');
+  });
+
+  it('is no hub', async () => {
+    const server = await serve();
+    server.fail(null, { kind: 'page' });
+    const error = await failure(get(user(server)));
+    expect(error.message).toMatch(/what answers at http\S+ is not a hub of models; check HF_ENDPOINT/);
+    expect(error.reason).toBe('no-hub');
+  });
+});
+
+describe('the token', () => {
+  it('goes to the hub, and not to the host of large files', async () => {
+    const server = await serve();
+    server.protect(NAME, 'gated');
+    await get(user(server, { HF_TOKEN: 'hf_right' }));
+    expect(server.requests.some(({ host }) => host === 'store')).toBe(true);
+    for (const { host, token } of server.requests) expect(token).toBe(host === 'hub' ? 'hf_right' : null);
+  });
+
+  it('is read from the file of a login, unless that is forbidden', async () => {
+    const server = await serve();
+    server.protect(NAME, 'gated');
+    const env = user(server);
+    writeFileSync(join(env.HF_HOME!, 'token'), 'hf_right\n');
+    await failure(get({ ...env, HF_HUB_DISABLE_IMPLICIT_TOKEN: '1' }));
+    expectFiles(await get(env), files, READ);
+    expect(readFileSync(join(env.HF_HOME!, 'token'), 'utf8')).toBe('hf_right\n');
+  });
+});

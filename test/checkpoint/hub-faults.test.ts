@@ -1,5 +1,6 @@
 import { existsSync, readFileSync, statSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
+import { fc, test } from '@fast-check/vitest';
 import { describe, expect, it } from 'vitest';
 import type { HubReason } from '../../src/errors.js';
 import {
@@ -156,6 +157,31 @@ describe.each(CASES)('$what', ({ fault, message, reason, kept, once }) => {
     expect(await get({ ...env, HF_HUB_OFFLINE: '1' })).toBe(folder);
   });
 });
+
+// Whatever comes together, in whatever order: each run leaves a sound cache, and the last one everything.
+const at = fc.integer({ min: 0, max: SIZE });
+const someFault: fc.Arbitrary<Fault> = fc.oneof(
+  fc.record({ kind: fc.constantFrom('cut' as const, 'short' as const), at }),
+  fc.constantFrom<Fault>({ kind: 'wrong' }, { kind: 'long' }, { kind: 'no ranges' }, { kind: 'bad ranges' }),
+  fc.record({ kind: fc.constant('status' as const), status: fc.constantFrom(403, 404, 429, 500) }),
+);
+test.prop([fc.array(someFault, { maxLength: 6 }), fc.integer({ min: 0, max: 2 })], { numRuns: 20 })(
+  'any row of faults is got over in some runs',
+  async (faults, retries) => {
+    const server = await serve();
+    const env = user(server);
+    for (const fault of faults) server.fail(WEIGHTS, fault, 1);
+    let folder: string | null = null;
+    for (let runs = 0; folder === null && runs <= faults.length; runs += 1) {
+      folder = await get(env, { retries }).catch(async (error: unknown) => {
+        await failure(Promise.reject(error));
+        return null;
+      });
+      expectSound(env);
+    }
+    expectFiles(folder!, files, READ);
+  },
+);
 
 describe('a partial file', () => {
   async function withPartial(bytes: Buffer): Promise<[HubServer, NodeJS.ProcessEnv]> {

@@ -125,7 +125,7 @@ export class HubServer {
   }
 
   private sendOf(asked: HubRequest, fault: Fault | null, request: IncomingMessage, response: ServerResponse): void {
-    const api = /^\/api\/models\/(.+?)\/(revision|paths-info|tree)\/([^/]+)$/.exec(asked.path);
+    const api = /^\/api\/models\/(.+?)\/(revision|paths-info|tree)\/([^/]+)(?:\/(.+))?$/.exec(asked.path);
     const plain = /^\/api\/models\/(.+)$/.exec(asked.path);
     const resolve = /^\/(?:api\/resolve-cache\/models\/(.+?)\/([0-9a-f]{40})|(.+?)\/resolve\/([^/]+))\/(.+)$/.exec(
       asked.path,
@@ -140,6 +140,8 @@ export class HubServer {
     response.setHeader('X-Repo-Commit', commit.id);
     if (resolve) this.sendFile(asked, id!, commit, decodeURIComponent(resolve[5]!), fault, response);
     else if (api?.[2] === 'paths-info') void sendInfo(commit, request, response);
+    else if (api?.[4] !== undefined)
+      refuse(response, 404, 'EntryNotFound'); // a tree's folder, of which there is none
     else sendJson(response, api?.[2] === 'tree' ? [...commit.files].map(infoOf) : descriptionOf(id!, commit));
   }
 

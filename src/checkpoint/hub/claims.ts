@@ -52,9 +52,10 @@ export async function release(path: string, blob: string): Promise<void> {
   else await rename(path, resting);
 }
 
-/** Whether another download of the blob is under way, here or in another process of this machine. */
-export async function isUnderWay(blob: string): Promise<boolean> {
-  return (await leftovers(blob)).some((left) => isOwned(left) && left.owner?.host === HERE && left.age < PATIENCE);
+/** The bytes that another download under way has, here or in another process of this machine; null if there is none. */
+export async function underWay(blob: string): Promise<number | null> {
+  const active = (left: Leftover): boolean => isOwned(left) && left.owner?.host === HERE && left.age < PATIENCE;
+  return (await leftovers(blob)).find(active)?.size ?? null;
 }
 
 /** Of a process that lives, as far as one can see from here; nobody needs an hour between two writes. */

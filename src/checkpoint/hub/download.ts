@@ -2,7 +2,7 @@
 import { mkdir, stat } from 'node:fs/promises';
 import { dirname } from 'node:path';
 import { HubError } from '../../errors.js';
-import { isUnderWay } from './claims.js';
+import { underWay } from './claims.js';
 import { askedOf, type HubClient, patience, pause, readBytes, UnknownRange } from './client.js';
 import { faultOfShortFile, PassingFault } from './faults.js';
 import { Partial } from './partial.js';
@@ -32,7 +32,7 @@ export async function download(
   received: Received,
 ): Promise<void> {
   await mkdir(dirname(blob), { recursive: true });
-  while (!(await hasBlob(blob, file)) && (await isUnderWay(blob))) await pause(250, client.signal);
+  await others(client, file, blob, received);
   let digest = '';
   for (let attempts = 0; attempts < 2; attempts += 1) {
     if (await hasBlob(blob, file)) return;
@@ -46,6 +46,16 @@ export async function download(
   );
 }
 
+/** Leaves it to another download of the same blob, as long as there is one. */
+async function others(client: HubClient, file: RemoteFile, blob: string, received: Received): Promise<void> {
+  while (!(await hasBlob(blob, file))) {
+    const there = await underWay(blob);
+    if (there === null) return;
+    received(there, 0);
+    await pause(250, client.signal);
+  }
+}
+
 async function attempt(
   client: HubClient,
   commit: string,
@@ -53,14 +63,14 @@ async function attempt(
   blob: string,
   received: Received,
 ): Promise<string> {
-  const partial = await Partial.open(blob, file);
+  const partial = await Partial.open(blob, file, client.signal);
   try {
     await receive(client, urlOf(client, commit, file.path), file, partial, received);
+    return await partial.finish();
   } catch (error) {
     await partial.keep();
     throw error;
   }
-  return partial.finish();
 }
 
 function urlOf({ model, settings }: HubClient, commit: string, path: string): string {

@@ -24,12 +24,12 @@ export class Partial {
   }
 
   /** Goes on with what an earlier attempt left, which is hashed first; begins where there is nothing. */
-  static async open(blob: string, file: RemoteFile): Promise<Partial> {
+  static async open(blob: string, file: RemoteFile, signal: AbortSignal | null): Promise<Partial> {
     const path = await claim(blob);
     const handle = await open(path, constants.O_RDWR | constants.O_CREAT);
     const partial = new Partial(handle, path, blob, file);
     try {
-      await partial.readAgain();
+      await partial.readAgain(signal);
     } catch (error) {
       await partial.keep();
       throw error;
@@ -73,11 +73,12 @@ export class Partial {
     await release(this.path, this.blob);
   }
 
-  private async readAgain(): Promise<void> {
+  private async readAgain(signal: AbortSignal | null): Promise<void> {
     const { size } = await this.handle.stat();
     if (size > this.file.size) return this.restart();
     const buffer = new Uint8Array(Math.min(PIECE, size));
     while (this.received < size) {
+      signal?.throwIfAborted();
       const { bytesRead } = await this.handle.read(buffer, 0, buffer.length, this.received);
       if (bytesRead === 0) break;
       this.hash.update(buffer.subarray(0, bytesRead));

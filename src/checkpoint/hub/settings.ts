@@ -39,6 +39,9 @@ export function settingsOf(env: NodeJS.ProcessEnv): HubSettings {
 function endpointOf(env: NodeJS.ProcessEnv): string {
   const endpoint = (env.HF_ENDPOINT || ENDPOINT).trim().replace(/\/+$/, '');
   const url = URL.canParse(endpoint) ? new URL(endpoint) : null;
+  if (url?.username || url?.password) {
+    throw new UsageError('HF_ENDPOINT: expected an address without a name and a password in it; a token is HF_TOKEN.');
+  }
   if (url?.protocol === 'http:' || url?.protocol === 'https:') return endpoint;
   throw new UsageError(
     `HF_ENDPOINT = ${JSON.stringify(env.HF_ENDPOINT)}: expected an address that begins with http:// or https://.`,

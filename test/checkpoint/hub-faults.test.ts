@@ -288,6 +288,10 @@ describe('a server with much to do', () => {
     server.fail(null, { kind: 'status', status: 500 });
     await failure(get(user(server), { retries: 3 }));
     expect(server.requests).toHaveLength(4);
+    server.heal();
+    server.fail(WEIGHTS, { kind: 'cut', at: 70_000 });
+    await failure(get(user(server), { retries: 3 }));
+    expect(server.transfers(WEIGHTS)).toEqual(['all', 'bytes=70000-', 'bytes=70000-', 'bytes=70000-']);
   });
 });
 
@@ -391,6 +395,35 @@ describe('a hub that cannot be asked', () => {
     expect(await get(env, { warn: (message) => warnings.push(message), retryDelay: 60_000 })).toBe(folder);
     expect(warnings).toHaveLength(1);
     expect(warnings[0]).toMatch(/^owner\/name: [^\n]*; the copy in the cache is used\.$/);
+  });
+
+  it('is believed where it says that there is no such revision any more', async () => {
+    const server = await serve();
+    const env = user(server);
+    await get(env);
+    server.fail(null, { kind: 'status', status: 404, headers: { 'X-Error-Code': 'RevisionNotFound' } });
+    expect((await failure(get(env))).reason).toBe('no-revision');
+  });
+
+  it.each<[what: string, part: string, change: (answer: never) => unknown]>([
+    ['commit', '/revision/', (answer: object) => ({ ...answer, sha: '../../../x' })],
+    ['commit', '/revision/', (answer: object) => ({ ...answer, sha: 7 })],
+    ['list of files', '/revision/', (answer: object) => ({ ...answer, siblings: 'all' })],
+    ['digest', '/paths-info/', (all: object[]) => all.map((each) => ({ ...each, oid: '../../x', lfs: undefined }))],
+    ['digest', '/paths-info/', (all: object[]) => all.map((each) => ({ ...each, lfs: { oid: '../x', size: 1 } }))],
+    ['size', '/paths-info/', (all: object[]) => all.map((each) => ({ ...each, size: -1, lfs: undefined }))],
+    ['answer', '/paths-info/', () => ({})],
+  ])('is not believed a %s that is none', async (_, part, change) => {
+    const server = await serve();
+    const env = user(server);
+    const liar: typeof fetch = async (input, init) => {
+      const response = await fetch(input, init);
+      if (!String(input).includes(part)) return response;
+      return new Response(JSON.stringify(change((await response.json()) as never)), { headers: response.headers });
+    };
+    expect((await failure(get(env, { fetch: liar }))).reason).toBe('no-hub');
+    expect(server.transfers()).toEqual([]);
+    expect(blobsOf(env)).toEqual([]);
   });
 
   it('is not done without where the cache has a part', async () => {

@@ -92,7 +92,7 @@ it('leaves partial files of other machines alone for an hour', async () => {
   await failure(get(env, { retries: 0 }));
   server.heal();
   const blobs = join(cacheFolder(env), 'blobs');
-  const foreign = join(blobs, `${BLOB}.1-00000000-00000000.incomplete`);
+  const foreign = join(blobs, `${BLOB}.99999999-00000000-00000000.incomplete`);
   renameSync(join(blobs, `${BLOB}.incomplete`), foreign);
   server.fail(WEIGHTS, { kind: 'cut', at: 0 });
   await failure(get(env, { retries: 0 }));

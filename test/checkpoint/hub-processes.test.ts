@@ -86,6 +86,31 @@ it('goes on where a process was killed', async () => {
   expectSound(env);
 });
 
+it('keeps what was received when a signal ends it', async () => {
+  const [server, env] = await serve();
+  server.fail(WEIGHTS, { kind: 'stall', at: 70_000 }, 1);
+  const controller = new AbortController();
+  const reason = new Error('Ctrl-C');
+  const download = get(env, {
+    signal: controller.signal,
+    progress: ({ file, received }) => {
+      if (file === WEIGHTS && received === 70_000) controller.abort(reason);
+    },
+  });
+  await expect(download).rejects.toBe(reason);
+  expectSound(env);
+  expect(sizeOf(env, `${BLOB}.incomplete`)).toBe(70_000);
+  server.requests.length = 0;
+  expectFiles(await get(env), files, READ);
+  expect(server.transfers()).toEqual(['bytes=70000-']);
+});
+
+it('does not begin when the signal came before', async () => {
+  const [server, env] = await serve();
+  await expect(get(env, { signal: AbortSignal.abort(new Error('Ctrl-C')) })).rejects.toThrow('Ctrl-C');
+  expect(server.requests).toEqual([]);
+});
+
 it('leaves partial files of other machines alone for an hour', async () => {
   const [server, env] = await serve();
   server.fail(WEIGHTS, { kind: 'cut', at: 70_000 });

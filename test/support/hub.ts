@@ -45,6 +45,11 @@ export function user(server: HubServer, more: NodeJS.ProcessEnv = {}): NodeJS.Pr
   return { HF_HOME: temporaryFolder(), HF_ENDPOINT: server.endpoint, ...more };
 }
 
+export const OFFLINE = { HF_HUB_OFFLINE: '1' };
+
+/** Settings that make a silent server fail soon. */
+export const IMPATIENT = { HF_HUB_DOWNLOAD_TIMEOUT: '0.1', HF_HUB_ETAG_TIMEOUT: '0.1' };
+
 export function get(env: NodeJS.ProcessEnv, options: HubOptions = {}, model = NAME): Promise<string> {
   return modelFolder(model, { env, retryDelay: 1, ...options });
 }

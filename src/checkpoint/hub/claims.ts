@@ -28,7 +28,7 @@ interface Owner {
 const HERE = createHash('sha256').update(hostname()).digest('hex').slice(0, 8);
 
 /** The partial file of a blob that nobody works on. */
-export function restingPath(blob: string): string {
+function restingPath(blob: string): string {
   return `${blob}.incomplete`;
 }
 

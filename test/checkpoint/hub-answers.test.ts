@@ -142,7 +142,7 @@ describe('a hub that cannot be asked', () => {
     await server.stop();
     const error = await failure(get(env, { retryDelay: 60_000 }));
     expect(error.message).toMatch(
-      /^owner\/name: cannot reach http\S+ \(ECONNREFUSED\); check the network and HF_ENDPOINT\.$/,
+      /^owner\/name: there is no such folder here, and http\S+ cannot be reached \(ECONNREFUSED\); check the name, the network and HF_ENDPOINT\.$/,
     );
     expect(error.reason).toBe('unreachable');
   });

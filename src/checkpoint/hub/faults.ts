@@ -103,9 +103,11 @@ const UNREACHABLE =
 export function faultOfConnection(error: unknown, asked: Asked): PassingFault {
   const code = codeOf(error);
   if (UNREACHABLE.test(code)) {
+    // Whoever meant a folder is told so too.
+    const first = asked.file === null ? 'there is no such folder here, and ' : '';
     return new PassingFault(
       'unreachable',
-      `${whatOf(asked)}: cannot reach ${asked.endpoint} (${code}); check the network and HF_ENDPOINT.`,
+      `${whatOf(asked)}: ${first}${asked.endpoint} cannot be reached (${code}); check the name, the network and HF_ENDPOINT.`,
     );
   }
   return new PassingFault('failing', `${whatOf(asked)}: the connection to ${asked.endpoint} broke (${code}); ${LATER}`);

@@ -31,6 +31,39 @@ export class DeviceError extends TouchstoneError {
   override readonly name = 'DeviceError';
 }
 
+/** Why a model could not be had from the hub. */
+export type HubReason =
+  /** no connection could be made */
+  | 'unreachable'
+  /** connections were cut or went silent, or the hub failed or had too much to do, again and again */
+  | 'failing'
+  /** a token is missing or does not suffice, or a licence is not accepted */
+  | 'denied'
+  | 'no-model'
+  | 'no-revision'
+  | 'no-file'
+  /** the repository holds no checkpoint in the formats that are read */
+  | 'unfit'
+  /** what arrived is not what the hub describes */
+  | 'damaged'
+  /** offline, and not in the cache */
+  | 'offline'
+  /** the cache cannot be written */
+  | 'disk'
+  /** what answers is no hub */
+  | 'no-hub';
+
+/** A model could not be had from the hub, or from its cache. */
+export class HubError extends TouchstoneError {
+  override readonly name = 'HubError';
+  readonly reason: HubReason;
+
+  constructor(reason: HubReason, message: string) {
+    super(message);
+    this.reason = reason;
+  }
+}
+
 /** @throws UsageError unless a size is a whole number of at least 1. */
 export function expectSize(name: string, value: unknown): void {
   if (Number.isSafeInteger(value) && (value as number) >= 1) return;

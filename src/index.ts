@@ -67,11 +67,23 @@ export {
 export { windowOfPast } from '../attention/visibility/sliding.js';
 export type { Visibility } from '../attention/visibility/visibility.js';
 export { eosIdsOf } from './checkpoint/folder.js';
+export { type HubOptions, modelFolder } from './checkpoint/hub/model-folder.js';
+export type { HubProgress } from './checkpoint/hub/snapshot.js';
+export type { TokenizerNeed } from './checkpoint/hub/wanted.js';
 export type { Dtype, Header, TensorEntry } from './checkpoint/safetensors/header.js';
 export { openSafetensors, type SafetensorsFile } from './checkpoint/safetensors/read.js';
 export { type TensorToWrite, writeSafetensors } from './checkpoint/safetensors/write.js';
 export { embeddedModel } from './embedded.js';
-export { CheckpointError, DeviceError, RequestError, ShapeError, TouchstoneError, UsageError } from './errors.js';
+export {
+  CheckpointError,
+  DeviceError,
+  HubError,
+  type HubReason,
+  RequestError,
+  ShapeError,
+  TouchstoneError,
+  UsageError,
+} from './errors.js';
 export { loadCache, saveCache } from './generate/cache-file.js';
 export { type FeedOptions, feed, type GeneratedToken, type GenerateOptions, generate } from './generate/generate.js';
 export {

@@ -1,0 +1,78 @@
+/** Which files of a repository are read, and what is missing where it is none that can be read. */
+import { existsSync } from 'node:fs';
+import { join } from 'node:path';
+import { z } from 'zod';
+import { CheckpointError, HubError } from '../../errors.js';
+import { readJson, validate } from '../json-file.js';
+
+/** Whether a model without a tokenizer.json is of use. */
+export type TokenizerNeed = 'required' | 'optional';
+
+export const INDEX = 'model.safetensors.index.json';
+const SINGLE = 'model.safetensors';
+const CONFIG = 'config.json';
+const TOKENIZER = 'tokenizer.json';
+/** Read where they are there. */
+const OPTIONAL = [
+  'generation_config.json',
+  'tokenizer_config.json',
+  'special_tokens_map.json',
+  'added_tokens.json',
+  'chat_template.jinja',
+  'chat_template.json',
+];
+
+/**
+ * The files to have, weights last: a snapshot with all its weights then has everything else. Of shards only the index
+ * is here; it names them.
+ * @param id the repository, for the sentence
+ * @throws HubError if it holds no checkpoint that can be read, saying what it holds instead
+ */
+export function wantedOf(files: ReadonlySet<string>, id: string, tokenizer: TokenizerNeed): string[] {
+  if (!files.has(CONFIG)) throw unfit(id, CONFIG, files, WEIGHTS);
+  const weights = [SINGLE, INDEX].find((name) => files.has(name));
+  if (weights === undefined) throw unfit(id, SINGLE, files, WEIGHTS);
+  if (tokenizer === 'required' && !files.has(TOKENIZER)) throw unfit(id, TOKENIZER, files, VOCABULARIES);
+  return [CONFIG, TOKENIZER, ...OPTIONAL, weights].filter((name) => files.has(name));
+}
+
+const WEIGHTS = /\.(safetensors|bin|pt|pth|ckpt|gguf|ggml|onnx|h5|msgpack|ot|npz|tflite|mlmodel)$/;
+const VOCABULARIES =
+  /(^|\/)(tokenizer|spiece|sentencepiece|tekken|vocab|merges|.*\.bpe)[^/]*\.(model|json|txt|tiktoken)$/;
+
+function unfit(id: string, missing: string, files: ReadonlySet<string>, instead: RegExp): HubError {
+  const others = [...files].filter((file) => instead.test(file) && /^[\x20-\x7e]{1,100}$/.test(file));
+  const some = others.slice(0, 3).join(', ') + (others.length > 3 ? ` and ${others.length - 3} more` : '');
+  const it = others.length === 0 ? '' : `; it has ${some}`;
+  return new HubError(
+    'unfit',
+    `${id}: the repository has no ${missing}${it}; expected a checkpoint in safetensors with config.json and tokenizer.json, as transformers' save_pretrained writes it.`,
+  );
+}
+
+const schema = z.looseObject({ weight_map: z.record(z.string(), z.string()) });
+const SHARD = /^[A-Za-z0-9_-][A-Za-z0-9._-]*\.safetensors$/;
+
+/** The shards that an index names. Their names become paths, so they must be plain. @throws CheckpointError */
+export function shardsOf(indexFile: string): string[] {
+  const { weight_map: map } = validate(schema, readJson(indexFile), indexFile);
+  const shards = [...new Set(Object.values(map))];
+  const odd = shards.find((shard) => !SHARD.test(shard));
+  if (odd === undefined) return shards;
+  throw new CheckpointError(`${indexFile}: the shard ${JSON.stringify(odd)} is not a plain file name in this folder.`);
+}
+
+/**
+ * The first file that a snapshot lacks, or null if it is whole.
+ * @param files of the repository where they are known: without them, a file that need not be there is not missed
+ */
+export function missingOf(folder: string, files: ReadonlySet<string> | null, tokenizer: TokenizerNeed): string | null {
+  const has = (name: string): boolean => existsSync(join(folder, name));
+  const wanted = files ? [CONFIG, TOKENIZER, ...OPTIONAL].filter((name) => files.has(name)) : [CONFIG];
+  if (tokenizer === 'required') wanted.push(TOKENIZER);
+  const missing = wanted.find((name) => !has(name));
+  if (missing !== undefined) return missing;
+  const single = files ? files.has(SINGLE) : has(SINGLE) || !has(INDEX);
+  if (single) return has(SINGLE) ? null : SINGLE;
+  return has(INDEX) ? (shardsOf(join(folder, INDEX)).find((shard) => !has(shard)) ?? null) : INDEX;
+}

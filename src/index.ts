@@ -68,6 +68,7 @@ export { windowOfPast } from '../attention/visibility/sliding.js';
 export type { Visibility } from '../attention/visibility/visibility.js';
 export { eosIdsOf } from './checkpoint/folder.js';
 export type { Dtype, Header, TensorEntry } from './checkpoint/safetensors/header.js';
+export type { Numbers } from './checkpoint/safetensors/numbers.js';
 export { openSafetensors, type SafetensorsFile } from './checkpoint/safetensors/read.js';
 export { type TensorToWrite, writeSafetensors } from './checkpoint/safetensors/write.js';
 export { embeddedModel } from './embedded.js';

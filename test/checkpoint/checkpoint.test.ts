@@ -188,7 +188,9 @@ describe('weights', () => {
     const folder = changed((tensors) =>
       tensors.map((tensor) => (tensor.name === 'lm_head.weight' ? { ...tensor, dtype: 'I16' } : tensor)),
     );
-    expect(refusal(folder)).toContain('tensor lm_head.weight is I16; weights must be F64, F32, F16 or BF16');
+    expect(refusal(folder)).toContain(
+      'tensor lm_head.weight is I16; weights must be F64, F32, F16, BF16, F8_E4M3 or F8_E5M2',
+    );
   });
 
   it('are refused without a head that is not tied, and with one that contradicts being tied', () => {

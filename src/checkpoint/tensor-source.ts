@@ -1,5 +1,9 @@
-/** The tensors of a checkpoint folder, in one file or in shards. What was never taken is an error: nothing stays unread. */
-import { existsSync } from 'node:fs';
+/**
+ * The tensors of a checkpoint folder, in one file or in shards. What was never taken is an error: nothing stays unread.
+ *
+ * As for transformers, a single file comes before an index; every tensor of a shard counts, in the index or not. The index must not say what is not so.
+ */
+import { existsSync, readdirSync } from 'node:fs';
 import { join } from 'node:path';
 import { z } from 'zod';
 import { CheckpointError } from '../errors.js';
@@ -26,8 +30,9 @@ export class TensorSource {
   constructor(folder: string) {
     this.folder = folder;
     try {
-      if (existsSync(join(folder, INDEX)) && !existsSync(join(folder, SINGLE))) this.openShards(join(folder, INDEX));
-      else this.open(SINGLE);
+      if (existsSync(join(folder, SINGLE))) this.open(SINGLE);
+      else if (existsSync(join(folder, INDEX))) this.openShards(join(folder, INDEX));
+      else throw new CheckpointError(noWeights(folder));
     } catch (error) {
       this.close();
       throw error;
@@ -117,6 +122,7 @@ export class TensorSource {
           `${indexFile}: the shard ${JSON.stringify(shard)} is not a plain file name in this folder.`,
         );
       }
+      if (!existsSync(join(this.folder, shard))) throw new CheckpointError(missingShard(indexFile, shard, map));
       this.open(shard);
     }
     for (const [tensor, shard] of Object.entries(map)) {
@@ -136,6 +142,28 @@ export function weightBytesOf(folder: string): number | null {
   } finally {
     source.close();
   }
+}
+
+/** What stands there in place of weights that are read. */
+function noWeights(folder: string): string {
+  const others = existsSync(folder)
+    ? readdirSync(folder)
+        .filter((name) => WEIGHTS.test(name))
+        .sort()
+    : [];
+  const found = others.length > 0 ? `, only ${others.slice(0, 3).join(', ')}${others.length > 3 ? ', ...' : ''}` : '';
+  const hint = others.some((name) => !name.endsWith('.safetensors'))
+    ? '; other forms are not read: save the model with save_pretrained(...) of transformers'
+    : '';
+  return `${folder}: there is neither ${SINGLE} nor ${INDEX}${found}${hint}.`;
+}
+
+const WEIGHTS = /\.(safetensors|bin|pt|pth|gguf|h5|msgpack|npz|onnx)$/;
+
+function missingShard(indexFile: string, shard: string, map: Readonly<Record<string, string>>): string {
+  const [first, ...more] = Object.keys(map).filter((tensor) => map[tensor] === shard);
+  const others = more.length > 0 ? ` and ${more.length} more tensors` : '';
+  return `${indexFile}: the shard ${shard}, which ${first}${others} stand in, is missing; download it.`;
 }
 
 const shardIndex = z.object({ weight_map: z.record(z.string(), z.string()) });

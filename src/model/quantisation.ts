@@ -177,12 +177,16 @@ export function weightsIn(
 /** What a port should know of it, and of 8-bit weights that no scale belongs to. */
 export function quantisationNotes(of: Quantisation | null, entries: readonly TensorEntry[]): string[] {
   const eights = entries.filter(({ dtype }) => isFloat8(dtype)).length;
-  if (of === null) return eights > 0 ? [`${eights} tensors of 8-bit floats without scales: taken at their values`] : [];
-  const packed =
+  if (of === null) return eights > 0 ? [`8-bit floats without scales: ${eights} tensors, taken at their values`] : [];
+  const stored =
     of.kind === 'mxfp4'
       ? 'experts are 4-bit floats with a scale for each 32'
       : `weights are codes with scales ${spansText(of.spans)}`;
-  return [`quantised (${of.method}): ${packed}; they are used dequantised, and activations as they are`];
+  const unused = of.kind === 'scaled' ? entries.filter(({ name }) => of.unused(name)).length : 0;
+  return [
+    `quantised (${of.method}): ${stored}; they are used dequantised, and activations as they are`,
+    ...(unused > 0 ? [`unused scales: ${unused} tensors for activations or a cache in 8 bits`] : []),
+  ];
 }
 
 function spansText(spans: readonly ScaleSpan[]): string {

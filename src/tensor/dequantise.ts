@@ -42,8 +42,10 @@ export function dequantised(
 /** The same numbers in half of the memory where bfloat16 has them all, as under scales that are powers of two. */
 function narrowed(wide: Float32Array): Dequantised {
   const words = new Uint32Array(wide.buffer);
-  if (words.some((word) => (word & 0xffff) !== 0)) return { dtype: 'F32', bits: wide };
-  return { dtype: 'BF16', bits: Uint16Array.from(words, (word) => word >>> 16) };
+  for (let i = 0; i < words.length; i++) if ((words[i]! & 0xffff) !== 0) return { dtype: 'F32', bits: wide };
+  const bits = new Uint16Array(words.length);
+  for (let i = 0; i < bits.length; i++) bits[i] = words[i]! >>> 16;
+  return { dtype: 'BF16', bits };
 }
 
 /** Values that share a scale in MXFP4. */

@@ -21,7 +21,9 @@ describe('codes with scales', () => {
     (count, rows, columns, blockRows, blockColumns, stream, powers) => {
       const codes = Uint8Array.from({ length: count * rows * columns }, () => stream.next().value!);
       const [down, across] = [Math.ceil(rows / blockRows), Math.ceil(columns / blockColumns)];
-      const scales = Float32Array.from({ length: count * down * across }, (_, i) => (powers ? 2 ** -i : 0.1 + i / 7));
+      const scales = Float32Array.from({ length: count * down * across }, (_, i) =>
+        powers ? 2 ** -(i % 64) : 0.1 + i / 7,
+      );
       const found = dequantised(codes, values, [count, rows, columns], { scales, blockRows, blockColumns });
       const expected = Float64Array.from(codes, (code, i) => {
         const [matrix, row, column] = [Math.floor(i / (rows * columns)), Math.floor(i / columns) % rows, i % columns];
@@ -34,9 +36,12 @@ describe('codes with scales', () => {
   );
 
   it('stay float32 where bfloat16 would lose a bit', () => {
-    const grid = { scales: Float32Array.of(1 + 2 ** -20), blockRows: 1, blockColumns: 2 };
-    const found = dequantised(Uint8Array.of(0x38, 0x39), values, [1, 1, 2], grid);
-    expect(found).toEqual({ dtype: 'F32', bits: Float32Array.of(1 + 2 ** -20, Math.fround(1.125 * (1 + 2 ** -20))) });
+    for (const bit of [8, 15, 20]) {
+      const scale = 1 + 2 ** -bit; // bfloat16 has 7 bits behind the first
+      const grid = { scales: Float32Array.of(scale), blockRows: 1, blockColumns: 2 };
+      const found = dequantised(Uint8Array.of(0x38, 0x39), values, [1, 1, 2], grid);
+      expect(found).toEqual({ dtype: 'F32', bits: Float32Array.of(scale, Math.fround(1.125 * scale)) });
+    }
   });
 
   it('keep NaN and signed zeros', () => {

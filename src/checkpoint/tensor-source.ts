@@ -77,8 +77,9 @@ export class TensorSource {
     return { name, dtype, bits: view(dtype, this.takeBytes(name)) };
   }
 
-  /** Reads a tensor whatever it is, as its bytes; `find` says of what shape and dtype they are. */
+  /** Reads a tensor whatever it is, as its bytes; `find` says of what shape and dtype they are. @throws CheckpointError if it is missing */
   takeBytes(name: string): ArrayBuffer {
+    this.find(name, 'it to be there');
     this.taken.add(name);
     return this.places.get(name)!.read(name);
   }

@@ -7,7 +7,7 @@ import { isFloatDtype, TensorSource } from '../checkpoint/tensor-source.js';
 import type { NormConfig } from '../math/norm.js';
 import type { BranchConfig, FeedForwardConfig, LayerConfig, ModelConfig } from '../model/config.js';
 import { type ConfigOptions, loadConfig, loadModel, type Model } from '../model/load.js';
-import { quantisationNotes, weightsIn } from '../model/quantisation.js';
+import { type Quantisation, quantisationNotes, weightsIn } from '../model/quantisation.js';
 import { widenInto } from '../tensor/matrix.js';
 import { loadTokenizer, type TextTokenizer } from '../text/tokenizer.js';
 import { FEATURES } from './features/index.js';
@@ -74,7 +74,7 @@ export function inspect(folder: string, options: ConfigOptions = {}): Inspection
       unusual: [
         ...unusual(model, tokenizer, Object.keys(dtypes)),
         ...quantisationNotes(quantisation, entries),
-        ...notFinite(source, entries),
+        ...notFinite(source, entries, quantisation),
       ],
     };
   } finally {
@@ -197,10 +197,17 @@ function unusual({ config }: Model, tokenizer: TextTokenizer | null, dtypes: rea
   ];
 }
 
-function notFinite(source: TensorSource, entries: readonly TensorEntry[]): string[] {
-  return entries
-    .filter((entry) => isFloatDtype(entry.dtype) && !allFinite(source, entry))
-    .map(({ name }) => `${name} holds NaN or infinity`);
+function notFinite(source: TensorSource, entries: readonly TensorEntry[], of: Quantisation | null): string[] {
+  const isFaulty = (entry: TensorEntry) =>
+    isExponents(entry, of)
+      ? new Uint8Array(source.takeBytes(entry.name)).includes(255) // which stands for NaN
+      : isFloatDtype(entry.dtype) && !allFinite(source, entry);
+  return entries.filter(isFaulty).map(({ name }) => `${name} holds NaN or infinity`);
+}
+
+/** Scales that are powers of two, as bytes. */
+function isExponents({ name, dtype }: TensorEntry, of: Quantisation | null): boolean {
+  return dtype === 'F8_E8M0' || (dtype === 'U8' && of?.kind === 'mxfp4' && name.endsWith('_scales'));
 }
 
 function allFinite(source: TensorSource, entry: TensorEntry): boolean {

@@ -111,6 +111,24 @@ describe('an inspection', () => {
     expect(found.unusual).toContain(note);
   });
 
+  it('warns of NaN in codes and in scales', () => {
+    const scales = 'model.layers.1.mlp.experts.down_proj_scales';
+    const damaged = changed(
+      MXFP4,
+      replaced(scales, ({ data }) => ({
+        data: Uint8Array.from(data as Uint8Array, (byte, i) => (i === 5 ? 255 : byte)),
+      })),
+    );
+    expect(inspect(damaged).unusual).toContain(`${scales} holds NaN or infinity`);
+    const code = 'model.layers.0.mlp.up_proj.weight';
+    const wrong = replaced(code, ({ data }) => ({
+      data: Uint8Array.from(data as Uint8Array, (byte, i) => (i === 9 ? 0x7f : byte)),
+    }));
+    expect(inspect(changed(BLOCK, wrong)).unusual).toContain(`${code} holds NaN or infinity`);
+    for (const name of [BLOCK, CHANNEL, WHOLE, MXFP4])
+      expect(inspect(fixture(name)).unusual.join()).not.toContain('NaN');
+  });
+
   it('tells of scales that are not used', () => {
     expect(inspect(fixture(CHANNEL)).unusual).toContain(
       'unused scales: 2 tensors for activations or a cache in 8 bits',

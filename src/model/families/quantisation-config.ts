@@ -39,7 +39,7 @@ const fp8 = {
       method: 'fp8',
       codes: FLOAT8,
       spans: spansOf(keys.weight_block_size),
-      suffixes: ['_scale_inv', '_scale'], // multiplied by both, whatever "inv" says
+      suffixes: ['_scale_inv', '_scale'], // either is what codes are multiplied by, whatever "inv" says
       unused: unusedScales({ activations: keys.activation_scheme === 'static', cache: keys.kv_cache_scheme != null }),
     } as const;
   },

@@ -71,6 +71,7 @@ export { type HubOptions, modelFolder } from './checkpoint/hub/model-folder.js';
 export type { HubProgress } from './checkpoint/hub/snapshot.js';
 export type { TokenizerNeed } from './checkpoint/hub/wanted.js';
 export type { Dtype, Header, TensorEntry } from './checkpoint/safetensors/header.js';
+export type { Numbers } from './checkpoint/safetensors/numbers.js';
 export { openSafetensors, type SafetensorsFile } from './checkpoint/safetensors/read.js';
 export { type TensorToWrite, writeSafetensors } from './checkpoint/safetensors/write.js';
 export { embeddedModel } from './embedded.js';

@@ -1,11 +1,15 @@
-/** The tensors of a checkpoint folder, in one file or in shards. What was never taken is an error: nothing stays unread. */
-import { existsSync } from 'node:fs';
+/**
+ * The tensors of a checkpoint folder, in one file or in shards. What was never taken is an error: nothing stays unread.
+ *
+ * As for transformers, a single file comes before an index; every tensor of a shard counts, in the index or not. The index must not say what is not so.
+ */
+import { existsSync, readdirSync } from 'node:fs';
 import { join } from 'node:path';
 import { z } from 'zod';
 import { CheckpointError } from '../errors.js';
-import type { FloatBits, FloatDtype } from '../tensor/dtype.js';
+import { type FloatBits, type FloatDtype, isFloat8 } from '../tensor/dtype.js';
 import { readJson, validate } from './json-file.js';
-import type { TensorEntry } from './safetensors/header.js';
+import type { Dtype, TensorEntry } from './safetensors/header.js';
 import { openSafetensors, type SafetensorsFile } from './safetensors/read.js';
 
 const SINGLE = 'model.safetensors';
@@ -26,8 +30,9 @@ export class TensorSource {
   constructor(folder: string) {
     this.folder = folder;
     try {
-      if (existsSync(join(folder, INDEX)) && !existsSync(join(folder, SINGLE))) this.openShards(join(folder, INDEX));
-      else this.open(SINGLE);
+      if (existsSync(join(folder, SINGLE))) this.open(SINGLE);
+      else if (existsSync(join(folder, INDEX))) this.openShards(join(folder, INDEX));
+      else throw new CheckpointError(noWeights(folder));
     } catch (error) {
       this.close();
       throw error;
@@ -48,19 +53,35 @@ export class TensorSource {
     return this.places.has(name);
   }
 
+  /** A tensor's description, and the file that it stands in. @throws CheckpointError if it is missing */
+  find(name: string, expected: string): { entry: TensorEntry; path: string } {
+    const file = this.places.get(name);
+    if (!file) throw new CheckpointError(`${this.folder}: tensor ${name} is missing; expected ${expected}.`);
+    return { entry: file.tensors.get(name)!, path: file.path };
+  }
+
+  /** The same of a tensor of exactly this shape. @throws CheckpointError if it is missing, or has another shape */
+  expectShape(name: string, shape: readonly number[]): { entry: TensorEntry; path: string } {
+    const found = this.find(name, `shape [${shape.join(', ')}]`);
+    const own = found.entry.shape;
+    if (own.length === shape.length && own.every((length, i) => length === shape[i])) return found;
+    throw new CheckpointError(
+      `${found.path}: tensor ${name} has shape [${own.join(', ')}], and config.json makes it [${shape.join(', ')}].`,
+    );
+  }
+
   /** Reads a tensor of floats, of exactly this shape. @throws CheckpointError if it is missing or different. */
   take(name: string, shape: readonly number[]): StoredTensor {
-    const file = this.places.get(name);
-    if (!file)
-      throw new CheckpointError(`${this.folder}: tensor ${name} is missing; expected shape [${shape.join(', ')}].`);
-    const entry = file.tensors.get(name)!;
-    if (entry.shape.length !== shape.length || entry.shape.some((length, i) => length !== shape[i])) {
-      throw new CheckpointError(
-        `${file.path}: tensor ${name} has shape [${entry.shape.join(', ')}], and config.json makes it [${shape.join(', ')}].`,
-      );
-    }
+    const { entry, path } = this.expectShape(name, shape);
+    const dtype = floatDtype(entry, path);
+    return { name, dtype, bits: view(dtype, this.takeBytes(name)) };
+  }
+
+  /** Reads a tensor whatever it is, as its bytes; `find` says of what shape and dtype they are. @throws CheckpointError if it is missing */
+  takeBytes(name: string): ArrayBuffer {
+    this.find(name, 'it to be there');
     this.taken.add(name);
-    return { name, dtype: floatDtype(entry, file.path), bits: view(entry, file.read(name)) };
+    return this.places.get(name)!.read(name);
   }
 
   /** Marks tensors as read that no logit needs: buffers that old files saved, layers of another purpose. */
@@ -102,6 +123,7 @@ export class TensorSource {
           `${indexFile}: the shard ${JSON.stringify(shard)} is not a plain file name in this folder.`,
         );
       }
+      if (!existsSync(join(this.folder, shard))) throw new CheckpointError(missingShard(indexFile, shard, map));
       this.open(shard);
     }
     for (const [tensor, shard] of Object.entries(map)) {
@@ -123,16 +145,47 @@ export function weightBytesOf(folder: string): number | null {
   }
 }
 
+/** What stands there in place of weights that are read. */
+function noWeights(folder: string): string {
+  const others = existsSync(folder)
+    ? readdirSync(folder)
+        .filter((name) => WEIGHTS.test(name))
+        .sort()
+    : [];
+  const found = others.length > 0 ? `, only ${others.slice(0, 3).join(', ')}${others.length > 3 ? ', ...' : ''}` : '';
+  const hint = others.some((name) => !name.endsWith('.safetensors'))
+    ? '; other forms are not read: save the model with save_pretrained(...) of transformers'
+    : '';
+  return `${folder}: there is neither ${SINGLE} nor ${INDEX}${found}${hint}.`;
+}
+
+const WEIGHTS = /\.(safetensors|bin|pt|pth|gguf|h5|msgpack|npz|onnx)$/;
+
+function missingShard(indexFile: string, shard: string, map: Readonly<Record<string, string>>): string {
+  const [first, ...more] = Object.keys(map).filter((tensor) => map[tensor] === shard);
+  const others = more.length > 0 ? ` and ${more.length} more tensors` : '';
+  return `${indexFile}: the shard ${shard}, which ${first}${others} stand in, is missing; download it.`;
+}
+
 const shardIndex = z.object({ weight_map: z.record(z.string(), z.string()) });
 /** No path: nothing that leads out of the folder. (A link inside the folder, as in the hub's cache, is fine.) */
 const SHARD_NAME = /^[A-Za-z0-9_-][A-Za-z0-9._-]*\.safetensors$/;
 
-function floatDtype({ name, dtype }: TensorEntry, file: string): FloatDtype {
-  if (dtype === 'F64' || dtype === 'F32' || dtype === 'F16' || dtype === 'BF16') return dtype;
-  throw new CheckpointError(`${file}: tensor ${name} is ${dtype}; weights must be F64, F32, F16 or BF16.`);
+const FLOATS: readonly FloatDtype[] = ['F64', 'F32', 'F16', 'BF16', 'F8_E4M3', 'F8_E5M2'];
+
+/** Whether a tensor may be a weight by its dtype: others are buffers, codes and scales. */
+export function isFloatDtype(dtype: Dtype): dtype is FloatDtype {
+  return (FLOATS as readonly Dtype[]).includes(dtype);
 }
 
-function view({ dtype }: TensorEntry, bytes: ArrayBuffer): FloatBits {
+function floatDtype({ name, dtype }: TensorEntry, file: string): FloatDtype {
+  if (isFloatDtype(dtype)) return dtype;
+  const names = `${FLOATS.slice(0, -1).join(', ')} or ${FLOATS.at(-1)}`;
+  throw new CheckpointError(`${file}: tensor ${name} is ${dtype}; weights must be ${names}.`);
+}
+
+function view(dtype: FloatDtype, bytes: ArrayBuffer): FloatBits {
   if (dtype === 'F64') return new Float64Array(bytes);
+  if (isFloat8(dtype)) return new Uint8Array(bytes);
   return dtype === 'F32' ? new Float32Array(bytes) : new Uint16Array(bytes);
 }

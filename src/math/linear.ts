@@ -3,7 +3,7 @@
  * 4 or 1 tokens), never over the sum, so each output has the one order of `sum.ts` whatever is computed beside it.
  */
 
-import { tableOf } from '../tensor/dtype.js';
+import { isFloat8, tableOf } from '../tensor/dtype.js';
 import type { Matrix } from '../tensor/matrix.js';
 import { widenInto } from '../tensor/matrix.js';
 import { expectShape, type Floats, flat, floatsLike, type Tensor, zerosLike } from '../tensor/tensor.js';
@@ -50,7 +50,8 @@ const PANEL_VALUES = 4096;
 
 function linear32Into(y: Float32Array, x: Float32Array, w: Matrix, tokens: number): void {
   const whole = w.rows - (w.rows % TILE);
-  if (tokens < TILE && w.dtype !== 'F64') fewTokensInto(y, x, w, tokens, whole);
+  if (tokens < TILE && isFloat8(w.dtype)) fewTokensOf8BitsInto(y, x, w, tokens, whole);
+  else if (tokens < TILE && w.dtype !== 'F64') fewTokensInto(y, x, w, tokens, whole);
   else manyTokensInto(y, x, w, tokens, whole);
   const row = new Float32Array(w.columns);
   for (let n = whole; n < w.rows; n++) {
@@ -68,6 +69,15 @@ function fewTokensInto(y: Float32Array, x: Float32Array, w: Matrix, tokens: numb
       if (table) lookUpTileInto(y, to, x, xFrom, w.bits as Uint16Array, table, from, w.columns);
       else tile4x1Into(y, to, x, xFrom, w.bits as Float32Array, from, w.columns);
     }
+  }
+}
+
+/** The same for 8-bit weights, widened a tile at a time: the loop that looks words up is compiled for 16-bit words alone. */
+function fewTokensOf8BitsInto(y: Float32Array, x: Float32Array, w: Matrix, tokens: number, rows: number): void {
+  const panel = new Float32Array(TILE * w.columns);
+  for (let n = 0; n < rows; n += TILE) {
+    widenInto(panel, w, n * w.columns, panel.length);
+    for (let t = 0; t < tokens; t++) tile4x1Into(y, t * w.rows + n, x, t * w.columns, panel, 0, w.columns);
   }
 }
 

@@ -8,10 +8,10 @@ import { readJson } from '../checkpoint/json-file.js';
 import { type TensorToWrite, writeSafetensors } from '../checkpoint/safetensors/write.js';
 import { TensorSource } from '../checkpoint/tensor-source.js';
 import { expectSize, TouchstoneError, UsageError } from '../errors.js';
-import { type FloatBits, roundTo16 } from '../tensor/dtype.js';
+import { type FloatBits, type FloatDtype, isFloat8, roundTo8, roundTo16 } from '../tensor/dtype.js';
 import { widenInto } from '../tensor/matrix.js';
 import { familyOf } from './families/index.js';
-import { loadModel } from './load.js';
+import { loadConfig, loadModel } from './load.js';
 
 export interface Conversion {
   /** Key/value heads before and after. */
@@ -40,6 +40,12 @@ export function convertHeads(
   ignoreConfigKeys: readonly string[] = [],
 ): Conversion {
   const { layers, family } = loadModel(folder, { ignoreConfigKeys }).config; // the checkpoint is checked whole
+  const { quantisation } = loadConfig(folder, { ignoreConfigKeys });
+  if (quantisation) {
+    throw new UsageError(
+      `${folder}: its weights are quantised (quant_method = ${JSON.stringify(quantisation.method)}), so a mean of heads would need new scales; convert the checkpoint that was quantised.`,
+    );
+  }
   const raw = readJson(join(folder, 'config.json')) as Record<string, unknown>;
   const places = familyOf(raw, join(folder, 'config.json')).keyValueHeads;
   const { attention } = layers[0]!;
@@ -85,11 +91,11 @@ function converted(
 ): TensorToWrite[] {
   const source = new TensorSource(folder);
   try {
-    return source.entries().map(({ name, shape }) => {
+    return source.entries().map(({ name, shape, dtype: stored }) => {
+      if (!isChanged(name)) return { name, dtype: stored, shape, data: new Uint8Array(source.takeBytes(name)) };
       const { dtype, bits } = source.take(name, shape);
-      if (!isChanged(name)) return { name, dtype, shape, data: bits };
-      const stored = { name, dtype, rows: 1, columns: bits.length, bits };
-      const data = to > from ? repeated(bits, from, to) : pooled(stored, from, to);
+      const all = { name, dtype, rows: 1, columns: bits.length, bits };
+      const data = to > from ? repeated(bits, from, to) : pooled(all, from, to);
       return { name, dtype, shape: [(shape[0]! / from) * to, ...shape.slice(1)], data };
     });
   } finally {
@@ -120,9 +126,14 @@ function pooled(stored: Parameters<typeof widenInto>[1], from: number, to: numbe
     let sum = 0;
     for (let head = 0; head < group; head++) sum += wide[first + head * size]!;
     const mean = sum / group;
-    shorter[i] = dtype === 'F16' || dtype === 'BF16' ? roundTo16(dtype, Math.fround(mean)) : mean;
+    shorter[i] = rounded(dtype, mean);
   }
   return shorter;
+}
+
+function rounded(dtype: FloatDtype, mean: number): number {
+  if (isFloat8(dtype)) return roundTo8(dtype, Math.fround(mean));
+  return dtype === 'F16' || dtype === 'BF16' ? roundTo16(dtype, Math.fround(mean)) : mean;
 }
 
 /** Writes everything beside `out`, then renames. */

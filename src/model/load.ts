@@ -8,7 +8,9 @@ import { type Components, componentsOf, DEFAULT_OPTIONS, type RunOptions } from 
 import type { ModelConfig } from './config.js';
 import type { Family } from './families/family.js';
 import { familyOf } from './families/index.js';
+import { quantisationOf } from './families/quantisation-config.js';
 import { expectFit } from './fit.js';
+import type { Quantisation } from './quantisation.js';
 import { WeightReader } from './weight-reader.js';
 import type { ModelWeights } from './weights.js';
 
@@ -40,7 +42,7 @@ export interface ConfigOptions {
  * @throws CheckpointError naming file and key or tensor if anything is missing, malformed, contradictory or left over.
  */
 export function loadModel(folder: string, { ignoreConfigKeys, ropeLength, ...chosen }: LoadOptions = {}): Model {
-  const { family, config } = loadConfig(folder, { ignoreConfigKeys, ropeLength });
+  const { family, config, quantisation } = loadConfig(folder, { ignoreConfigKeys, ropeLength });
   const given = Object.entries(chosen).filter(([, value]) => value !== undefined);
   const pageSize = pageSizeFor(chosen.kvDtype ?? 'auto');
   const options: RunOptions = {
@@ -51,7 +53,7 @@ export function loadModel(folder: string, { ignoreConfigKeys, ropeLength, ...cho
   };
   const source = new TensorSource(folder);
   try {
-    const weights = family.bind(config, new WeightReader(source, options.precision));
+    const weights = family.bind(config, new WeightReader(source, options.precision, quantisation));
     source.expectAllTaken();
     return assemble(config, weights, options, [join(folder, 'config.json'), ...source.paths]);
   } finally {
@@ -77,11 +79,11 @@ export function assemble(
   return { files, config, weights, options, components: componentsOf(config, weights, options) };
 }
 
-/** Reads config.json alone. @throws CheckpointError */
+/** Reads config.json alone: what the model is, and how its weights are stored (null: as they are). @throws CheckpointError */
 export function loadConfig(
   folder: string,
   { ignoreConfigKeys = [], ropeLength }: ConfigOptions = {},
-): { family: Family; config: ModelConfig } {
+): { family: Family; config: ModelConfig; quantisation: Quantisation | null } {
   if (!existsSync(folder) || !statSync(folder).isDirectory()) {
     throw new CheckpointError(`${folder}: expected a checkpoint folder with config.json and model.safetensors.`);
   }
@@ -93,7 +95,8 @@ export function loadConfig(
   const kept = ignoreConfigKeys.reduce((config, key) => without(config, key.split('.')), raw);
   const family = familyOf(kept, file);
   if (ropeLength !== undefined) expectSize('--rope-length (ropeLength)', ropeLength);
-  return { family, config: family.configure(kept, { file, ropeLength: ropeLength ?? null }) };
+  const config = family.configure(kept, { file, ropeLength: ropeLength ?? null });
+  return { family, config, quantisation: quantisationOf(kept, file) };
 }
 
 /** A copy without one key, given as a path of members. */

@@ -1,8 +1,9 @@
-import type { TensorSource } from '../checkpoint/tensor-source.js';
+import type { StoredTensor, TensorSource } from '../checkpoint/tensor-source.js';
 import type { Linear } from '../math/linear.js';
 import type { NormConfig, NormWeights } from '../math/norm.js';
-import { gatheredRows, type Matrix, transposed, widenInto } from '../tensor/matrix.js';
+import { gatheredRows, type Matrix, rowsOfMatrix, transposed, widenInto } from '../tensor/matrix.js';
 import { type Floats, floats, floatsLike, type Precision } from '../tensor/tensor.js';
+import { mxfp4Parts, type Quantisation, takeMxfp4, takeScaled } from './quantisation.js';
 
 /** How a checkpoint stores the weight of a linear layer: as `nn.Linear` does, or inputs first (GPT-2's `Conv1D`). */
 export type LinearStorage = 'outputs-first' | 'inputs-first';
@@ -11,10 +12,21 @@ export type LinearStorage = 'outputs-first' | 'inputs-first';
 export class WeightReader {
   readonly source: TensorSource;
   readonly precision: Precision;
+  private readonly quantisation: Quantisation | null;
 
-  constructor(source: TensorSource, precision: Precision) {
+  /** @param quantisation how config.json says that weights are stored; null: as they are */
+  constructor(source: TensorSource, precision: Precision, quantisation: Quantisation | null = null) {
     this.source = source;
     this.precision = precision;
+    this.quantisation = quantisation;
+    if (quantisation?.kind === 'scaled') source.ignore(quantisation.unused);
+  }
+
+  /** A tensor of this shape: in its stored dtype, or dequantised. */
+  private take(name: string, shape: readonly number[]): StoredTensor {
+    return this.quantisation?.kind === 'scaled'
+      ? takeScaled(this.source, this.quantisation, name, shape)
+      : this.source.take(name, shape);
   }
 
   /** `name`.weight [rows, columns], in its stored dtype. */
@@ -24,7 +36,22 @@ export class WeightReader {
 
   /** A tensor [rows, columns], in its stored dtype. */
   matrixAt(name: string, rows: number, columns: number): Matrix {
-    return { ...this.source.take(name, [rows, columns]), rows, columns };
+    return { ...this.take(name, [rows, columns]), rows, columns };
+  }
+
+  /** `count` matrices [outputs, inputs] that stand in one tensor. */
+  stack(name: string, count: number, outputs: number, inputs: number, storage: LinearStorage): Matrix[] {
+    const { blocks, scales } = mxfp4Parts(name);
+    const packed = this.quantisation?.kind === 'mxfp4' && (this.source.has(blocks) || this.source.has(scales));
+    const [rows, columns] = storage === 'outputs-first' || packed ? [outputs, inputs] : [inputs, outputs];
+    const stored = packed
+      ? takeMxfp4(this.source, name, [count, rows, columns])
+      : this.take(name, [count, rows, columns]);
+    const all = { ...stored, rows: count * rows, columns };
+    return Array.from({ length: count }, (_, i) => {
+      const own = { ...rowsOfMatrix(all, i * rows, rows), name: `${name}[${i}]` };
+      return rows === outputs && (packed || storage === 'outputs-first') ? own : transposed(own);
+    });
   }
 
   /** A vector, or a few of them in a row, widened to the working precision at once: it is small. */
@@ -32,7 +59,7 @@ export class WeightReader {
     const axes = typeof shape === 'number' ? [shape] : shape;
     const length = axes.reduce((product, axis) => product * axis, 1);
     const widened = floats(this.precision, length);
-    widenInto(widened, { ...this.source.take(name, axes), rows: 1, columns: length }, 0, length);
+    widenInto(widened, { ...this.take(name, axes), rows: 1, columns: length }, 0, length);
     return widened;
   }
 

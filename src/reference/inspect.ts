@@ -3,10 +3,11 @@ import { KV_DTYPES, type KvDtype } from '../../attention/cache/codec/format.js';
 import { layoutOf, tokenBytes } from '../../attention/cache/codec/layout.js';
 import type { AttentionConfig } from '../../attention/strategy/strategy.js';
 import type { TensorEntry } from '../checkpoint/safetensors/header.js';
-import { TensorSource } from '../checkpoint/tensor-source.js';
+import { isFloatDtype, TensorSource } from '../checkpoint/tensor-source.js';
 import type { NormConfig } from '../math/norm.js';
 import type { BranchConfig, FeedForwardConfig, LayerConfig, ModelConfig } from '../model/config.js';
-import { type ConfigOptions, loadModel, type Model } from '../model/load.js';
+import { type ConfigOptions, loadConfig, loadModel, type Model } from '../model/load.js';
+import { type Quantisation, quantisationNotes, weightsIn } from '../model/quantisation.js';
 import { widenInto } from '../tensor/matrix.js';
 import { loadTokenizer, type TextTokenizer } from '../text/tokenizer.js';
 import { FEATURES } from './features/index.js';
@@ -14,7 +15,7 @@ import { denseOf } from './features/parts.js';
 
 export interface Inspection {
   readonly architecture: Architecture;
-  /** Values in the file; tied weights count once. */
+  /** Weights in the file; tied ones count once, scales of quantised ones and buffers of integers not at all. */
   readonly parameters: number;
   readonly dtypes: Readonly<Record<string, { tensors: number; bytes: number }>>;
   /** By the cache's dtype. */
@@ -63,12 +64,18 @@ export function inspect(folder: string, options: ConfigOptions = {}): Inspection
   try {
     const entries = source.entries();
     const dtypes = bytesByDtype(entries);
+    const { quantisation } = loadConfig(folder, options);
+    const has = (name: string) => source.has(name);
     return {
       architecture: architectureOf(model),
-      parameters: entries.reduce((sum, entry) => sum + sizeOf(entry), 0),
+      parameters: entries.reduce((sum, entry) => sum + weightsIn(entry, quantisation, has), 0),
       dtypes,
       kvBytesPerToken: Object.fromEntries(KV_DTYPES.map((dtype) => [dtype, kvBytes(model, dtype)])),
-      unusual: [...unusual(model, tokenizer, Object.keys(dtypes)), ...notFinite(source, entries)],
+      unusual: [
+        ...unusual(model, tokenizer, Object.keys(dtypes)),
+        ...quantisationNotes(quantisation, entries),
+        ...notFinite(source, entries, quantisation),
+      ],
     };
   } finally {
     source.close();
@@ -190,8 +197,17 @@ function unusual({ config }: Model, tokenizer: TextTokenizer | null, dtypes: rea
   ];
 }
 
-function notFinite(source: TensorSource, entries: readonly TensorEntry[]): string[] {
-  return entries.filter((entry) => !allFinite(source, entry)).map(({ name }) => `${name} holds NaN or infinity`);
+function notFinite(source: TensorSource, entries: readonly TensorEntry[], of: Quantisation | null): string[] {
+  const isFaulty = (entry: TensorEntry) =>
+    isExponents(entry, of)
+      ? new Uint8Array(source.takeBytes(entry.name)).includes(255) // which stands for NaN
+      : isFloatDtype(entry.dtype) && !allFinite(source, entry);
+  return entries.filter(isFaulty).map(({ name }) => `${name} holds NaN or infinity`);
+}
+
+/** Scales that are powers of two, as bytes. */
+function isExponents({ name, dtype }: TensorEntry, of: Quantisation | null): boolean {
+  return dtype === 'F8_E8M0' || (dtype === 'U8' && of?.kind === 'mxfp4' && name.endsWith('_scales'));
 }
 
 function allFinite(source: TensorSource, entry: TensorEntry): boolean {

@@ -1,17 +1,22 @@
 /** Floating-point dtypes in which a checkpoint may hold weights, by their safetensors names. */
-export type FloatDtype = 'F64' | 'F32' | 'F16' | 'BF16';
+export type FloatDtype = 'F64' | 'F32' | 'F16' | 'BF16' | Float8Dtype;
 
-/** The stored bits of a weight: 16-bit floats stay 16-bit words until a kernel widens them. */
-export type FloatBits = Float64Array | Float32Array | Uint16Array;
+/** The stored bits of a weight: 16-bit floats stay 16-bit words, and 8-bit floats bytes, until a kernel widens them. */
+export type FloatBits = Float64Array | Float32Array | Uint16Array | Uint8Array;
 
 const tables = new Map<FloatDtype, Float32Array>();
 
-/** All 65,536 values of a 16-bit dtype, made on first use; null for wider dtypes. Looking a value up beats computing it. */
+/** All 65,536 values of a 16-bit dtype, or 256 of an 8-bit one, made on first use; null for wider dtypes. Looking a value up beats computing it. */
 export function tableOf(dtype: FloatDtype): Float32Array | null {
-  if (dtype !== 'F16' && dtype !== 'BF16') return null;
-  const table = tables.get(dtype) ?? (dtype === 'F16' ? float16s() : bfloat16s());
+  if (dtype === 'F64' || dtype === 'F32') return null;
+  const table = tables.get(dtype) ?? tableFor(dtype);
   tables.set(dtype, table);
   return table;
+}
+
+function tableFor(dtype: 'F16' | 'BF16' | Float8Dtype): Float32Array {
+  if (isFloat8(dtype)) return float8s(dtype);
+  return dtype === 'F16' ? float16s() : bfloat16s();
 }
 
 function float16s(): Float32Array {
@@ -62,6 +67,10 @@ function float16Bits(value: number): number {
 /** The 8-bit floats of the OCP FP8 specification (Micikevicius et al. 2023), by their safetensors names. */
 export type Float8Dtype = 'F8_E4M3' | 'F8_E5M2';
 
+export function isFloat8(dtype: string): dtype is Float8Dtype {
+  return dtype === 'F8_E4M3' || dtype === 'F8_E5M2';
+}
+
 /** Bits of the fraction, exponent of the least normal number, and the largest finite number. */
 export const FLOAT8 = {
   F8_E4M3: { fraction: 3, least: -6, largest: 448 },
@@ -89,6 +98,14 @@ export function float8s(dtype: Float8Dtype): Float32Array {
     return dtype === 'F8_E5M2' && rest === 0 ? sign * Number.POSITIVE_INFINITY : Number.NaN;
   });
 }
+
+/** All 256 values of F8_E8M0 (OCP Microscaling Formats 1.0, section 5.4.1), a power of two each: what scales of blocks are kept in. 255 is NaN. */
+export function powersOfTwo(): Float32Array {
+  return Float32Array.from({ length: 256 }, (_, code) => (code === 255 ? Number.NaN : 2 ** (code - 127)));
+}
+
+/** The 16 values of F4 (E2M1 of the same specification, section 5.3.3). */
+export const FLOAT4: readonly number[] = [0, 0.5, 1, 1.5, 2, 3, 4, 6, -0, -0.5, -1, -1.5, -2, -3, -4, -6];
 
 function signOf(value: number): number {
   return value < 0 || Object.is(value, -0) ? 1 : 0;

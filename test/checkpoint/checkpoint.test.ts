@@ -1,5 +1,5 @@
 import { copyFileSync, renameSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
-import { join } from 'node:path';
+import { basename, join } from 'node:path';
 import { describe, expect, it } from 'vitest';
 import { CheckpointError } from '../../src/errors.js';
 import { loadModel, type Model } from '../../src/model/load.js';
@@ -188,7 +188,9 @@ describe('weights', () => {
     const folder = changed((tensors) =>
       tensors.map((tensor) => (tensor.name === 'lm_head.weight' ? { ...tensor, dtype: 'I16' } : tensor)),
     );
-    expect(refusal(folder)).toContain('tensor lm_head.weight is I16; weights must be F64, F32, F16 or BF16');
+    expect(refusal(folder)).toContain(
+      'tensor lm_head.weight is I16; weights must be F64, F32, F16, BF16, F8_E4M3 or F8_E5M2',
+    );
   });
 
   it('are refused without a head that is not tied, and with one that contradicts being tied', () => {
@@ -260,7 +262,62 @@ describe('shards', () => {
       'tensor extra is mapped to model-00001-of-00002.safetensors, which does not hold it',
     );
     rmSync(join(folder, 'model-00002-of-00002.safetensors'));
-    expect(refusal(folder)).toContain('model-00002-of-00002.safetensors: cannot be opened (ENOENT)');
+    expect(refusal(folder)).toMatch(
+      /index\.json: the shard model-00002-of-00002\.safetensors, which model\..* and 11 more tensors stand in, is missing; download it\.$/,
+    );
+  });
+
+  it('yield to a single file beside them, of which they may be an older form', async () => {
+    const folder = copyOf(NAME);
+    shard(folder);
+    copyFileSync(fixture(`${NAME}/model.safetensors`), join(folder, 'model.safetensors'));
+    writeFileSync(join(folder, 'model-00001-of-00002.safetensors'), 'damaged');
+    expect(await logits(loadModel(folder))).toEqual(await logits(loadModel(fixture(NAME))));
+  });
+
+  it('count whole, whatever the index leaves out and says beside', async () => {
+    const folder = copyOf(NAME);
+    shard(folder, ({ 'lm_head.weight': _, ...map }) => map);
+    const index = join(folder, 'model.safetensors.index.json');
+    editJson(index, (given) => ({ ...given, metadata: { total_size: 1, total_parameters: 2 } }));
+    expect(await logits(loadModel(folder))).toEqual(await logits(loadModel(fixture(NAME))));
+    writeTensors(folder, [{ name: 'extra', dtype: 'U8', shape: [1], data: new Uint8Array(1) }]);
+    renameSync(join(folder, 'model.safetensors'), join(folder, 'model-00003-of-00003.safetensors'));
+    editJson(index, ({ weight_map, ...given }) => ({
+      ...given,
+      weight_map: { ...(weight_map as object), extra: 'model-00003-of-00003.safetensors' },
+    }));
+    expect(refusal(folder)).toContain('model-00003-of-00003.safetensors: tensor extra is left over');
+  });
+
+  it.each(['model-00001-of-00163.safetensors', 'model.fp16-00001-of-00002.safetensors', 'consolidated_0.safetensors'])(
+    'may be called %s',
+    (name) => {
+      const folder = copyOf(NAME);
+      renameSync(join(folder, 'model.safetensors'), join(folder, name));
+      const map = Object.fromEntries(tensorsOf(fixture(NAME)).map((tensor) => [tensor.name, name]));
+      writeFileSync(join(folder, 'model.safetensors.index.json'), JSON.stringify({ weight_map: map }));
+      expect(loadModel(folder).files.map((file) => basename(file))).toEqual(['config.json', name]);
+    },
+  );
+
+  it('are refused where a Git LFS pointer stands for one, or for the index', () => {
+    const folder = copyOf(NAME);
+    shard(folder);
+    const pointer = 'version https://git-lfs.github.com/spec/v1\noid sha256:00\nsize 12\n';
+    writeFileSync(join(folder, 'model-00002-of-00002.safetensors'), pointer);
+    expect(refusal(folder)).toMatch(/model-00002-of-00002\.safetensors: this is a Git LFS pointer.*git lfs pull/);
+    writeFileSync(join(folder, 'model.safetensors.index.json'), pointer);
+    expect(refusal(folder)).toMatch(/index\.json: this is a Git LFS pointer.*git lfs pull/);
+  });
+
+  it('and all other weights may be missing, or of a form that is not read', () => {
+    const folder = copyOf(NAME);
+    rmSync(join(folder, 'model.safetensors'));
+    const nothing = `${folder}: there is neither model.safetensors nor model.safetensors.index.json`;
+    expect(refusal(folder)).toBe(`${nothing}, only golden.safetensors.`);
+    writeFileSync(join(folder, 'pytorch_model.bin'), '');
+    expect(refusal(folder)).toContain('pytorch_model.bin; other forms are not read: save the model with');
   });
 
   it('are refused if a tensor stands in two', () => {

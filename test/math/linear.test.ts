@@ -20,12 +20,14 @@ function matrix(dtype: FloatDtype, rows: number, columns: number): Matrix {
     F64: () => Float64Array.from(values, (value) => value * (1 + 2 ** -30)), // wider than float32
     BF16: () => Uint16Array.from(words, (word) => word >>> 16),
     F16: () => Uint16Array.from(words, (word) => (word >>> 16) & 0xbbff), // exponents of finite numbers
+    F8_E4M3: () => Uint8Array.from(words, (word) => (word >>> 16) & 0xbf),
+    F8_E5M2: () => Uint8Array.from(words, (word) => (word >>> 16) & 0xbf),
   }[dtype]();
   return { name: 'w', dtype, rows, columns, bits };
 }
 
 const shape = fc.record({
-  dtype: fc.constantFrom<FloatDtype>('F32', 'F16', 'BF16', 'F64'),
+  dtype: fc.constantFrom<FloatDtype>('F32', 'F16', 'BF16', 'F64', 'F8_E4M3', 'F8_E5M2'),
   tokens: fc.integer({ min: 1, max: 11 }),
   rows: fc.integer({ min: 1, max: 37 }),
   columns: fc.integer({ min: 1, max: 100 }),

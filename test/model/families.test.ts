@@ -109,7 +109,8 @@ describe('gpt_oss', () => {
     [{ layer_types: Array(5).fill('full_attention') }, 'layer_types has 5 entries, and num_hidden_layers = 4'],
     [{ num_experts_per_tok: 5 }, 'num_experts_per_tok = 5 exceeds num_local_experts = 4'],
     [{ experts_per_token: 3 }, 'experts_per_token = 3 contradicts num_experts_per_tok = 2'],
-    [{ quantization_config: {} }, 'the key quantization_config = {} is not understood'],
+    [{ quantization_config: {} }, 'the key quantization_config.quant_method is missing'],
+    [{ quantization_config: { quant_method: 'awq' } }, 'quant_method = "awq" is not supported'],
   ])('refuses %j', (change, message) => {
     expect(() => configure(OSS, change)).toThrow(message);
   });

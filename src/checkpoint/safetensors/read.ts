@@ -1,12 +1,15 @@
 import { closeSync, fstatSync, openSync, readSync } from 'node:fs';
 import { CheckpointError, TouchstoneError } from '../../errors.js';
 import { type Header, headerLength, parseHeader, type TensorEntry } from './header.js';
+import { type Numbers, numbersOf } from './numbers.js';
 
 /** An open safetensors file: the header is checked, tensors are read one at a time. */
 export interface SafetensorsFile extends Header {
   readonly path: string;
   /** The bytes of a tensor in memory of their own, so aligned for every dtype. @throws CheckpointError if there is none. */
   read(name: string): ArrayBuffer;
+  /** The values of a tensor, in the typed array that its dtype asks for. @throws CheckpointError if there is none, or its dtype has none */
+  readNumbers(name: string): Numbers;
   close(): void;
 }
 
@@ -18,13 +21,15 @@ export function openSafetensors(path: string): SafetensorsFile {
     const first = new Uint8Array(readAt(descriptor, 0, Math.min(8, size), path));
     const length = headerLength(first, size, path);
     const header = parseHeader(new Uint8Array(readAt(descriptor, 8, length, path)), size - 8 - length, path);
+    const read = (name: string) => {
+      const { begin, end } = entryOf(header, name, path);
+      return readAt(descriptor, header.dataStart + begin, end - begin, path);
+    };
     return {
       ...header,
       path,
-      read: (name) => {
-        const { begin, end } = entryOf(header, name, path);
-        return readAt(descriptor, header.dataStart + begin, end - begin, path);
-      },
+      read,
+      readNumbers: (name) => numbersOf(entryOf(header, name, path), read(name), path),
       close: () => closeSync(descriptor),
     };
   } catch (error) {

@@ -21,9 +21,7 @@ export function writeSafetensors(
   metadata: Readonly<Record<string, string>> = {},
 ): void {
   checkTensors(tensors);
-  const sorted = [...tensors].sort(
-    (a, b) => b.data.BYTES_PER_ELEMENT - a.data.BYTES_PER_ELEMENT || (a.name < b.name ? -1 : 1),
-  );
+  const sorted = [...tensors].sort((a, b) => DTYPE_BITS[b.dtype] - DTYPE_BITS[a.dtype] || (a.name < b.name ? -1 : 1));
   let offset = 0;
   const entries = sorted.map(({ name, dtype, shape, data }) => {
     const begin = offset;

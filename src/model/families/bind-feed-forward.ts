@@ -1,7 +1,6 @@
 /** Feed-forward layers and experts, in the forms that checkpoints store them. */
 
-import { rowsOfMatrix, transposed } from '../../tensor/matrix.js';
-import type { Floats } from '../../tensor/tensor.js';
+import type { Linear } from '../../math/linear.js';
 import type { DenseConfig, ExpertsConfig, FeedForwardConfig, GatedConfig } from '../config.js';
 import { type LinearStorage, outputsOf, type WeightReader } from '../weight-reader.js';
 import type { DenseWeights, ExpertsWeights, FeedForwardWeights, GatedWeights } from '../weights.js';
@@ -137,15 +136,10 @@ function expertsOf(
   bias: boolean,
   storage: LinearStorage,
   reader: WeightReader,
-): { weight: ReturnType<typeof rowsOfMatrix>; bias: Floats | null }[] {
-  const [rows, columns] = storage === 'outputs-first' ? [outputs, inputs] : [inputs, outputs];
-  const stack = { ...reader.source.take(name, [count, rows, columns]), rows: count * rows, columns };
+): Linear[] {
   const biases = bias ? reader.vector(`${name}_bias`, [count, outputs]) : null;
-  return range(0, count).map((e) => {
-    const own = { ...rowsOfMatrix(stack, e * rows, rows), name: `${name}[${e}]` };
-    return {
-      weight: storage === 'outputs-first' ? own : transposed(own),
-      bias: biases ? biases.subarray(e * outputs, (e + 1) * outputs) : null,
-    };
-  });
+  return reader.stack(name, count, outputs, inputs, storage).map((weight, e) => ({
+    weight,
+    bias: biases ? biases.subarray(e * outputs, (e + 1) * outputs) : null,
+  }));
 }

@@ -4,7 +4,8 @@ import { deepFreeze, type ModelConfig } from '../config.js';
 import type { WeightReader } from '../weight-reader.js';
 import type { ModelWeights } from '../weights.js';
 import { bindDecoder, type DecoderNames, type NamesFor } from './bind.js';
-import { inertKeys, type Origin } from './common.js';
+import { anything, inertKeys, type Origin } from './common.js';
+import { quantisationOf } from './quantisation-config.js';
 import { type Spelling, spelledAs } from './spelling.js';
 
 /** What touchstone knows of one `model_type`: how to read its config, and what its tensors are called. */
@@ -46,7 +47,9 @@ export function family<Keys extends z.ZodRawShape>(description: Description<Keys
     modelType,
     configure(raw, origin) {
       const { shape, renamed } = spelledAs(description.keys, raw, spelling, origin.file);
-      const schema = z.strictObject({ ...inertKeys, ...shape, model_type: z.literal(modelType) });
+      quantisationOf(raw, origin.file); // how weights are stored is no part of what they are, and must be understood all the same
+      const all = { ...inertKeys, quantization_config: anything, ...shape, model_type: z.literal(modelType) };
+      const schema = z.strictObject(all);
       const keys = renamed(validate(schema, raw, origin.file)) as z.output<z.ZodObject<Keys>>;
       return deepFreeze({ family: modelType, ...description.configure(keys, origin) });
     },

@@ -116,8 +116,16 @@ function stacked(parts: readonly Tensor[]): Tensor {
   return whole;
 }
 
-/** @throws UsageError, RequestError */
-export function checkRequest(model: Model, prompt: readonly number[], newTokens: number): void {
+/** What is done with the cache between the prompt and what follows it. */
+interface PromptUse {
+  /** All of the prompt is fed first, its last token too; that one is forgotten and fed again. */
+  readonly fedWhole?: boolean;
+  /** Another sequence keeps the prompt's rows meanwhile. */
+  readonly forked?: boolean;
+}
+
+/** @throws UsageError, RequestError before anything is computed */
+export function checkRequest(model: Model, prompt: readonly number[], newTokens: number, use: PromptUse = {}): void {
   if (!Number.isInteger(newTokens) || newTokens < 0) {
     throw new UsageError(`New tokens: expected a whole number of at least 0, got ${newTokens}.`);
   }
@@ -131,13 +139,26 @@ export function checkRequest(model: Model, prompt: readonly number[], newTokens:
         `${room > 0 ? `ask for at most ${room} new tokens` : 'shorten the prompt'}${wayOn(model.config)}.`,
     );
   }
-  const { capacity } = model.components.caches;
-  if (total - 1 > capacity) {
-    throw new RequestError(
-      `The prompt's ${prompt.length} tokens and ${newTokens} new ones need a cache of ${total - 1}, and this one holds ${capacity} at most; ` +
-        'raise --cache-tokens (cacheTokens) or --pool-pages (poolPages).',
-    );
-  }
+  expectRoom(model, prompt.length, newTokens, use);
+}
+
+/** @throws RequestError if the largest cache of this model is too small, with the page that is copied where a prompt's last one is shared and written on */
+function expectRoom(
+  { components: { caches } }: Model,
+  prompt: number,
+  newTokens: number,
+  { fedWhole = false, forked = false }: PromptUse,
+): void {
+  const { capacity, pool, index } = caches;
+  const learned = index !== null && fedWhole && prompt % pool!.pageSize === 0;
+  const copied = pool && newTokens > 0 && (forked || learned) && (prompt - 1) % pool.pageSize > 0;
+  const needed = Math.max(prompt + newTokens - 1, fedWhole ? prompt : 0) + (copied ? pool.pageSize : 0);
+  if (needed <= capacity) return;
+  throw new RequestError(
+    `The prompt's ${prompt} tokens and ${newTokens} new ones need a cache of ${needed}` +
+      `${copied ? ' (one page of the prompt is needed twice)' : ''}, and this one holds ${capacity} at most; ` +
+      'raise --cache-tokens (cacheTokens) or --pool-pages (poolPages).',
+  );
 }
 
 /** How a longer text may be had; empty: positions are learned, and there are no more. */

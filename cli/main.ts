@@ -11,6 +11,7 @@ import { generateCommand } from './generate.js';
 import { goldenCommand } from './golden.js';
 import { inspectCommand } from './inspect.js';
 import { memoryCommand } from './memory.js';
+import { USAGE_ERRORS } from './options.js';
 import { qualityCommand } from './quality.js';
 
 /** Exit codes: 0 done, 1 failed, 2 wrong usage, 130 interrupted. */
@@ -25,6 +26,7 @@ async function main(): Promise<void> {
     .description('A readable decoder-only transformer on which other implementations are tested.')
     .version(VERSION)
     .exitOverride()
+    .configureOutput(USAGE_ERRORS)
     .showHelpAfterError('(touchstone --help lists the commands)')
     .addCommand(generateCommand())
     .addCommand(inspectCommand())

@@ -2,12 +2,12 @@
 import { KV_DTYPES, type KvDtype } from '../../attention/cache/codec/format.js';
 import { layoutOf, tokenBytes } from '../../attention/cache/codec/layout.js';
 import type { AttentionConfig } from '../../attention/strategy/strategy.js';
+import { notFiniteIn } from '../checkpoint/not-finite.js';
 import type { TensorEntry } from '../checkpoint/safetensors/header.js';
 import { TensorSource } from '../checkpoint/tensor-source.js';
 import type { NormConfig } from '../math/norm.js';
 import type { BranchConfig, FeedForwardConfig, LayerConfig, ModelConfig } from '../model/config.js';
 import { type ConfigOptions, loadModel, type Model } from '../model/load.js';
-import { widenInto } from '../tensor/matrix.js';
 import { loadTokenizer, type TextTokenizer } from '../text/tokenizer.js';
 import { FEATURES } from './features/index.js';
 import { denseOf } from './features/parts.js';
@@ -68,7 +68,7 @@ export function inspect(folder: string, options: ConfigOptions = {}): Inspection
       parameters: entries.reduce((sum, entry) => sum + sizeOf(entry), 0),
       dtypes,
       kvBytesPerToken: Object.fromEntries(KV_DTYPES.map((dtype) => [dtype, kvBytes(model, dtype)])),
-      unusual: [...unusual(model, tokenizer, Object.keys(dtypes)), ...notFinite(source, entries)],
+      unusual: [...unusual(model, tokenizer, Object.keys(dtypes)), ...notFinite(source.paths)],
     };
   } finally {
     source.close();
@@ -190,18 +190,6 @@ function unusual({ config }: Model, tokenizer: TextTokenizer | null, dtypes: rea
   ];
 }
 
-function notFinite(source: TensorSource, entries: readonly TensorEntry[]): string[] {
-  return entries.filter((entry) => !allFinite(source, entry)).map(({ name }) => `${name} holds NaN or infinity`);
-}
-
-function allFinite(source: TensorSource, entry: TensorEntry): boolean {
-  const columns = sizeOf(entry);
-  const vector = { ...source.take(entry.name, entry.shape), rows: 1, columns };
-  const part = new Float64Array(4096);
-  for (let from = 0; from < columns; from += part.length) {
-    const count = Math.min(part.length, columns - from);
-    widenInto(part, vector, from, count);
-    if (!part.subarray(0, count).every(Number.isFinite)) return false;
-  }
-  return true;
+function notFinite(paths: readonly string[]): string[] {
+  return paths.flatMap(notFiniteIn).map((name) => `${name} holds NaN or infinity`);
 }

@@ -142,7 +142,11 @@ export function checkRequest(model: Model, prompt: readonly number[], newTokens:
   expectRoom(model, prompt.length, newTokens, use);
 }
 
-/** @throws RequestError if the largest cache of this model is too small, with the page that is copied where a prompt's last one is shared and written on */
+/**
+ * A prompt's last page is copied where its last token is fed again and someone else holds the page: a fork, or the index that learned it whole, which
+ * then gives its own for the copy as soon as the two are alike.
+ * @throws RequestError if the largest cache of this model is too small
+ */
 function expectRoom(
   { components: { caches } }: Model,
   prompt: number,
@@ -150,9 +154,12 @@ function expectRoom(
   { fedWhole = false, forked = false }: PromptUse,
 ): void {
   const { capacity, pool, index } = caches;
-  const learned = index !== null && fedWhole && prompt % pool!.pageSize === 0;
-  const copied = pool && newTokens > 0 && (forked || learned) && (prompt - 1) % pool.pageSize > 0;
-  const needed = Math.max(prompt + newTokens - 1, fedWhole ? prompt : 0) + (copied ? pool.pageSize : 0);
+  const fed = newTokens > 0 ? prompt + newTokens - 1 : 0; // the last token is not fed
+  const page = pool?.pageSize ?? 1;
+  const learned = index !== null && fedWhole && prompt % page === 0;
+  const copied = newTokens > 0 && (learned || forked) && (prompt - 1) % page > 0;
+  const rows = Math.max(fed, fedWhole ? prompt : 0);
+  const needed = !copied ? rows : learned ? Math.max(fed, prompt + page) : rows + page;
   if (needed <= capacity) return;
   throw new RequestError(
     `The prompt's ${prompt} tokens and ${newTokens} new ones need a cache of ${needed}` +

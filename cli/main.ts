@@ -16,7 +16,10 @@ import { qualityCommand } from './quality.js';
 
 /** Exit codes: 0 done, 1 failed, 2 wrong usage, 130 interrupted. */
 async function main(): Promise<void> {
-  process.on('SIGINT', () => process.exit(130));
+  process.on('SIGINT', () => {
+    if (process.stderr.isTTY) process.stderr.write('\n'); // the shell goes on below the ^C, not behind it
+    process.exit(130);
+  });
   process.stdout.on('error', (error: NodeJS.ErrnoException) => {
     if (error.code === 'EPIPE') process.exit(process.exitCode ?? 0); // nobody reads on
     process.stderr.write(`touchstone: standard output cannot be written (${error.code}).\n`);

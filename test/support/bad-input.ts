@@ -44,7 +44,7 @@ export function bad(number: number, what: string, test: () => Promise<void>): vo
 /** A numbered input of something that is not there yet. */
 bad.todo = (number: number, what: string): void => it.todo(`${number}: ${what}`);
 
-export interface Refusal {
+interface Refusal {
   /** 1: what was given cannot be used; 2: it was asked for in a wrong way. */
   readonly code: 1 | 2;
   /** What the sentence must have in it: the file, the tensor, key or flag. */
@@ -81,7 +81,7 @@ function exactly(text: string): RegExp {
 }
 
 /** Every file with its time and its bytes. */
-export function stateOf(folder: string): string[] {
+function stateOf(folder: string): string[] {
   const names = readdirSync(folder, { recursive: true, encoding: 'utf8' }).sort();
   return names.map((name) => {
     const path = join(folder, name);

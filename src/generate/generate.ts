@@ -1,6 +1,7 @@
 /** The generation loop: feed what the cache does not hold, choose a token, go on. */
 
 import type { KvCache } from '../../attention/cache/cache.js';
+import { wholeBlocks } from '../../attention/cache/residual.js';
 import type { AttentionCounter } from '../../attention/layer.js';
 import { expectSize, RequestError, UsageError } from '../errors.js';
 import type { ModelConfig } from '../model/config.js';
@@ -148,7 +149,7 @@ export function checkRequest(model: Model, prompt: readonly number[], newTokens:
  * @throws RequestError if the largest cache of this model is too small
  */
 function expectRoom(
-  { components: { caches } }: Model,
+  { components: { caches, format } }: Model,
   prompt: number,
   newTokens: number,
   { fedWhole = false, forked = false }: PromptUse,
@@ -156,10 +157,14 @@ function expectRoom(
   const { capacity, pool, index } = caches;
   const fed = newTokens > 0 ? prompt + newTokens - 1 : 0; // the last token is not fed
   const page = pool?.pageSize ?? 1;
-  const learned = index !== null && fedWhole && prompt % page === 0;
-  const copied = newTokens > 0 && (learned || forked) && (prompt - 1) % page > 0;
+  const { residual } = format; // rows enter pages in whole blocks of it, one token late
+  const inPages = (length: number) => (residual > 0 ? wholeBlocks(length - 1, residual) : length);
   const rows = Math.max(fed, fedWhole ? prompt : 0);
-  const needed = !copied ? rows : learned ? Math.max(fed, prompt + page) : rows + page;
+  const held = residual > 0 ? inPages(prompt) : prompt - 1;
+  const learned = residual === 0 && index !== null && fedWhole && prompt % page === 0;
+  const copied = newTokens > 0 && (learned || forked) && held % page > 0 && inPages(rows) > held;
+  const twice = learned ? prompt + page : inPages(rows) + residual + page;
+  const needed = copied ? Math.max(rows, twice) : rows;
   if (needed <= capacity) return;
   throw new RequestError(
     `The prompt's ${prompt} tokens and ${newTokens} new ones need a cache of ${needed}` +

@@ -1,6 +1,6 @@
 import type { Command } from 'commander';
 import { calibrate, writeScales } from '../src/reference/calibrate.js';
-import { loadPlain } from './load-model.js';
+import { loadPlain, warnOfNotFinite } from './load-model.js';
 import { encodeText, expectNotRead, newCommand, pause } from './options.js';
 import { type AttentionFlags, attentionOptions } from './run-options.js';
 
@@ -19,6 +19,7 @@ export function calibrateCommand(): Command {
     const { model, tokenizer } = await loadPlain(folder, flags);
     const ids = encodeText(flags.text, tokenizer, folder);
     expectNotRead(flags.out, '--out', folder, [flags.text]);
+    warnOfNotFinite(model);
     const amax = await calibrate(model, ids, pause);
     writeScales(flags.out, amax, ids.length, model);
     process.stdout.write(

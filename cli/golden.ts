@@ -1,7 +1,7 @@
 import type { Command } from 'commander';
 import { UsageError } from '../src/errors.js';
 import { makeGolden, writeGolden } from '../src/reference/golden.js';
-import { load } from './load-model.js';
+import { load, warnOfNotFinite } from './load-model.js';
 import { encodePrompt, expectNotRead, idList, newCommand, pause, readIds, wholeNumber } from './options.js';
 import { type RunFlags, runOptions } from './run-options.js';
 
@@ -38,6 +38,7 @@ export function goldenCommand(): Command {
     const ids = given ?? encodePrompt(flags.prompt!, tokenizer, folder);
     const { steps, prefillChunk, out } = flags;
     expectNotRead(out, '--out', folder, [flags.idsFile]);
+    warnOfNotFinite(model);
     const golden = await makeGolden(model, ids, model.components.newCache(), { steps, prefillChunk, pause });
     writeGolden(out, golden, model);
     const rows = golden.logits.length / golden.vocabulary;

@@ -1,4 +1,5 @@
 /** The model that the options of a run make. */
+import { firstNotFinite } from '../src/checkpoint/not-finite.js';
 import type { RunOptions } from '../src/model/components.js';
 import { assemble, loadModel, type Model } from '../src/model/load.js';
 import { expectScalesOf, readScales } from '../src/reference/calibrate.js';
@@ -39,4 +40,14 @@ function loadWith(folder: string, flags: AttentionFlags, stored: Partial<RunOpti
   const chosen = { attention, visibility: visibilityOf(flags), positions, kernel, device, precision, ...stored };
   const model = loadModel(folder, { ...chosen, ropeLength, ignoreConfigKeys });
   return { model, tokenizer: loadTokenizer(folder, model.config.vocabulary) };
+}
+
+/** Says on standard error if a weight is NaN or infinite: numbers of such a model are hardly what others should be held against. */
+export function warnOfNotFinite({ files }: Model): void {
+  const found = firstNotFinite(files.filter((file) => file.endsWith('.safetensors')));
+  if (found) {
+    process.stderr.write(
+      `touchstone: ${found.file}: tensor ${JSON.stringify(found.tensor)} holds NaN or infinity, and so may what is computed of it.\n`,
+    );
+  }
 }

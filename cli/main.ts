@@ -13,12 +13,15 @@ import { generateCommand } from './generate.js';
 import { goldenCommand } from './golden.js';
 import { inspectCommand } from './inspect.js';
 import { memoryCommand } from './memory.js';
+import { USAGE_ERRORS } from './options.js';
 import { qualityCommand } from './quality.js';
 
 /** Exit codes: 0 done, 1 failed, 2 wrong usage, 130 interrupted. */
 async function main(): Promise<void> {
   process.on('SIGINT', () => {
-    if (process.listenerCount('SIGINT') === 1) process.exit(130); // a chat listens too while it replies
+    if (process.listenerCount('SIGINT') > 1) return; // a chat listens too while it replies
+    if (process.stderr.isTTY) process.stderr.write('\n'); // the shell goes on below the ^C, not behind it
+    process.exit(130);
   });
   process.stdout.on('error', (error: NodeJS.ErrnoException) => {
     if (error.code === 'EPIPE') process.exit(process.exitCode ?? 0); // nobody reads on
@@ -29,6 +32,7 @@ async function main(): Promise<void> {
     .description('A readable decoder-only transformer on which other implementations are tested.')
     .version(VERSION)
     .exitOverride()
+    .configureOutput(USAGE_ERRORS)
     .showHelpAfterError('(touchstone --help lists the commands)')
     .addCommand(generateCommand())
     .addCommand(chatCommand())

@@ -2,7 +2,7 @@
 import { existsSync, readdirSync, readFileSync, realpathSync } from 'node:fs';
 import { join } from 'node:path';
 import { setImmediate } from 'node:timers/promises';
-import { Command, InvalidArgumentError, Option } from 'commander';
+import { Command, InvalidArgumentError, Option, type OutputConfiguration } from 'commander';
 import { embeddedModel } from '../src/embedded.js';
 import { TouchstoneError, UsageError } from '../src/errors.js';
 import type { TextTokenizer } from '../src/text/tokenizer.js';
@@ -12,8 +12,14 @@ export function newCommand(name: string, path = name): Command {
   return new Command(name)
     .option('--debug', 'print the stack of an error')
     .exitOverride()
+    .configureOutput(USAGE_ERRORS)
     .showHelpAfterError(`(touchstone ${path} --help lists the options)`);
 }
+
+/** Commander's sentences, begun as ours are. */
+export const USAGE_ERRORS: OutputConfiguration = {
+  outputError: (text, write) => write(text.replace(/^error: /, 'touchstone: ')),
+};
 
 /** `--ignore-config-key` */
 export function ignoreOption(): Option {

@@ -43,9 +43,11 @@ export async function produce(
   // Chunks give Ctrl-C its chance; without a cache each would compute all before it again.
   const prefillChunk = flags.prefillChunk ?? (flags.cache === 'none' ? undefined : 64);
   const options = { ...flags, eosIds: eosIdsOf(flags.model), prefillChunk, pause, counter };
-  checkRequest(model, ids, flags.maxNewTokens); // before anything is fed or printed
+  const forked = flags.continuations > 1 && flags.cache !== 'none';
+  const fedWhole = flags.saveCache !== undefined || forked;
+  checkRequest(model, ids, flags.maxNewTokens, { fedWhole, forked }); // before anything is fed or printed
   createSampler(options);
-  if (flags.saveCache !== undefined || (flags.continuations > 1 && flags.cache !== 'none')) {
+  if (fedWhole) {
     await feed(model, ids, cache, { from: cache.next, chunk: prefillChunk, pause, counter });
     watch.lap('prefill');
     moved.lap('prefill');

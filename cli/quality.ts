@@ -5,7 +5,7 @@ import { slotRefusal } from '../src/model/components.js';
 import type { Model } from '../src/model/load.js';
 import { calibrate, expectScalesOf, readScales } from '../src/reference/calibrate.js';
 import { lossyForms, lossyRules, measureQuality, type Quality } from '../src/reference/quality.js';
-import { loadPlain } from './load-model.js';
+import { loadPlain, warnOfNotFinite } from './load-model.js';
 import { encodeText, newCommand, pause, wholeNumber } from './options.js';
 import { type AttentionFlags, attentionOptions } from './run-options.js';
 import { type Column, markdownTable } from './table.js';
@@ -50,6 +50,7 @@ async function run(folder: string, flags: Flags): Promise<void> {
   }
   const ruled = flags.visibility !== 'auto' || flags.positions !== 'absolute';
   const window = lossyWindowOf(flags, segment, ruled);
+  warnOfNotFinite(model);
   const progress = (done: number, of: number) => {
     if (process.stderr.isTTY) process.stderr.write(`\r${done} of ${of} tokens${done === of ? '\n' : ''}`);
   };

@@ -67,7 +67,7 @@ export class PagedCache implements KvCache {
   /** Pages that `count` more tokens take: new ones, and a copy of the last one if it is shared and not full. */
   pagesFor(count: number): number {
     const more = Math.ceil((this.next + count) / this.pool.pageSize) - this.table.length;
-    return more + (this.sharedLast() ? 1 : 0);
+    return more + (count > 0 && this.sharedLast() ? 1 : 0);
   }
 
   private sharedLast(): Page | null {

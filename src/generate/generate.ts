@@ -1,6 +1,7 @@
 /** The generation loop: feed what the cache does not hold, choose a token, go on. */
 
 import type { KvCache } from '../../attention/cache/cache.js';
+import { wholeBlocks } from '../../attention/cache/residual.js';
 import type { AttentionCounter } from '../../attention/layer.js';
 import { expectSize, RequestError, UsageError } from '../errors.js';
 import type { ModelConfig } from '../model/config.js';
@@ -120,8 +121,16 @@ function stacked(parts: readonly Tensor[]): Tensor {
   return whole;
 }
 
-/** @throws UsageError, RequestError */
-export function checkRequest(model: Model, prompt: readonly number[], newTokens: number): void {
+/** What is done with the cache between the prompt and what follows it. */
+interface PromptUse {
+  /** All of the prompt is fed first, its last token too; that one is forgotten and fed again. */
+  readonly fedWhole?: boolean;
+  /** Another sequence keeps the prompt's rows meanwhile. */
+  readonly forked?: boolean;
+}
+
+/** @throws UsageError, RequestError before anything is computed */
+export function checkRequest(model: Model, prompt: readonly number[], newTokens: number, use: PromptUse = {}): void {
   if (!Number.isInteger(newTokens) || newTokens < 0) {
     throw new UsageError(`New tokens: expected a whole number of at least 0, got ${newTokens}.`);
   }
@@ -135,13 +144,37 @@ export function checkRequest(model: Model, prompt: readonly number[], newTokens:
         `${room > 0 ? `ask for at most ${room} new tokens` : 'shorten the prompt'}${wayOn(model.config)}.`,
     );
   }
-  const { capacity } = model.components.caches;
-  if (total - 1 > capacity) {
-    throw new RequestError(
-      `The prompt's ${prompt.length} tokens and ${newTokens} new ones need a cache of ${total - 1}, and this one holds ${capacity} at most; ` +
-        'raise --cache-tokens (cacheTokens) or --pool-pages (poolPages).',
-    );
-  }
+  expectRoom(model, prompt.length, newTokens, use);
+}
+
+/**
+ * A prompt's last page is copied where its last token is fed again and someone else holds the page: a fork, or the index that learned it whole, which
+ * then gives its own for the copy as soon as the two are alike.
+ * @throws RequestError if the largest cache of this model is too small
+ */
+function expectRoom(
+  { components: { caches, format } }: Model,
+  prompt: number,
+  newTokens: number,
+  { fedWhole = false, forked = false }: PromptUse,
+): void {
+  const { capacity, pool, index } = caches;
+  const fed = newTokens > 0 ? prompt + newTokens - 1 : 0; // the last token is not fed
+  const page = pool?.pageSize ?? 1;
+  const { residual } = format; // rows enter pages in whole blocks of it, one token late
+  const inPages = (length: number) => (residual > 0 ? wholeBlocks(length - 1, residual) : length);
+  const rows = Math.max(fed, fedWhole ? prompt : 0);
+  const held = residual > 0 ? inPages(prompt) : prompt - 1;
+  const learned = residual === 0 && index !== null && fedWhole && prompt % page === 0;
+  const copied = newTokens > 0 && (learned || forked) && held % page > 0 && inPages(rows) > held;
+  const twice = learned ? prompt + page : inPages(rows) + residual + page;
+  const needed = copied ? Math.max(rows, twice) : rows;
+  if (needed <= capacity) return;
+  throw new RequestError(
+    `The prompt's ${prompt} tokens and ${newTokens} new ones need a cache of ${needed}` +
+      `${copied ? ' (one page of the prompt is needed twice)' : ''}, and this one holds ${capacity} at most; ` +
+      'raise --cache-tokens (cacheTokens) or --pool-pages (poolPages).',
+  );
 }
 
 /** How a longer text may be had; empty: positions are learned, and there are no more. */

@@ -41,7 +41,7 @@ export async function makeGolden(
   cache: KvCache,
   { steps, prefillChunk: chunk, pause }: GoldenOptions,
 ): Promise<Golden> {
-  checkRequest(model, inputIds, steps);
+  checkRequest(model, inputIds, steps, { fedWhole: steps === 0 });
   if (cache.next !== 0)
     throw new RequestError(`A golden needs an empty cache; this one goes on at position ${cache.next}.`);
   const vocabulary = model.config.vocabulary;

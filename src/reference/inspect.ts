@@ -2,13 +2,13 @@
 import { KV_DTYPES, type KvDtype } from '../../attention/cache/codec/format.js';
 import { layoutOf, tokenBytes } from '../../attention/cache/codec/layout.js';
 import type { AttentionConfig } from '../../attention/strategy/strategy.js';
+import { notFiniteIn } from '../checkpoint/not-finite.js';
 import type { TensorEntry } from '../checkpoint/safetensors/header.js';
-import { isFloatDtype, TensorSource } from '../checkpoint/tensor-source.js';
+import { TensorSource } from '../checkpoint/tensor-source.js';
 import type { NormConfig } from '../math/norm.js';
 import type { BranchConfig, FeedForwardConfig, LayerConfig, ModelConfig } from '../model/config.js';
 import { type ConfigOptions, loadConfig, loadModel, type Model } from '../model/load.js';
-import { type Quantisation, quantisationNotes, weightsIn } from '../model/quantisation.js';
-import { widenInto } from '../tensor/matrix.js';
+import { quantisationNotes, weightsIn } from '../model/quantisation.js';
 import { loadTokenizer, type TextTokenizer } from '../text/tokenizer.js';
 import { FEATURES } from './features/index.js';
 import { denseOf } from './features/parts.js';
@@ -74,16 +74,12 @@ export function inspect(folder: string, options: ConfigOptions = {}): Inspection
       unusual: [
         ...unusual(model, tokenizer, Object.keys(dtypes)),
         ...quantisationNotes(quantisation, entries),
-        ...notFinite(source, entries, quantisation),
+        ...notFinite(source.paths),
       ],
     };
   } finally {
     source.close();
   }
-}
-
-function sizeOf({ shape }: TensorEntry): number {
-  return shape.reduce((product, length) => product * length, 1);
 }
 
 function bytesByDtype(entries: readonly TensorEntry[]): Record<string, { tensors: number; bytes: number }> {
@@ -197,27 +193,6 @@ function unusual({ config }: Model, tokenizer: TextTokenizer | null, dtypes: rea
   ];
 }
 
-function notFinite(source: TensorSource, entries: readonly TensorEntry[], of: Quantisation | null): string[] {
-  const isFaulty = (entry: TensorEntry) =>
-    isExponents(entry, of)
-      ? new Uint8Array(source.takeBytes(entry.name)).includes(255) // which stands for NaN
-      : isFloatDtype(entry.dtype) && !allFinite(source, entry);
-  return entries.filter(isFaulty).map(({ name }) => `${name} holds NaN or infinity`);
-}
-
-/** Scales that are powers of two, as bytes. */
-function isExponents({ name, dtype }: TensorEntry, of: Quantisation | null): boolean {
-  return dtype === 'F8_E8M0' || (dtype === 'U8' && of?.kind === 'mxfp4' && name.endsWith('_scales'));
-}
-
-function allFinite(source: TensorSource, entry: TensorEntry): boolean {
-  const columns = sizeOf(entry);
-  const vector = { ...source.take(entry.name, entry.shape), rows: 1, columns };
-  const part = new Float64Array(4096);
-  for (let from = 0; from < columns; from += part.length) {
-    const count = Math.min(part.length, columns - from);
-    widenInto(part, vector, from, count);
-    if (!part.subarray(0, count).every(Number.isFinite)) return false;
-  }
-  return true;
+function notFinite(paths: readonly string[]): string[] {
+  return paths.flatMap(notFiniteIn).map((name) => `${name} holds NaN or infinity`);
 }

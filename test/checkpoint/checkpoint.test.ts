@@ -1,4 +1,4 @@
-import { copyFileSync, renameSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
+import { copyFileSync, renameSync, rmSync, writeFileSync } from 'node:fs';
 import { basename, join } from 'node:path';
 import { describe, expect, it } from 'vitest';
 import { CheckpointError } from '../../src/errors.js';
@@ -36,13 +36,7 @@ function refusalWith(change: Record<string, unknown>, name = NAME): string {
 
 describe('config.json', () => {
   it.each<[what: string, change: Record<string, unknown>, message: string]>([
-    ['an unknown model_type', { model_type: 'mamba' }, 'model_type = "mamba" is not supported; supported are: '],
     ['no model_type', { model_type: undefined }, 'the key model_type is missing'],
-    [
-      'heads that key/value heads do not divide',
-      { num_key_value_heads: 3 },
-      'num_attention_heads = 4 is not a multiple of num_key_value_heads = 3',
-    ],
     ['an odd head dim', { head_dim: 15 }, 'the head dim 15'],
     ['a head dim that is no whole number', { head_dim: null, hidden_size: 66 }, 'the head dim 16.5'],
     ['an unknown key', { sliding_window: 9 }, 'the key sliding_window = 9 is not understood'],
@@ -50,21 +44,6 @@ describe('config.json', () => {
     ['an unknown activation', { hidden_act: 'glu' }, 'the key hidden_act = "glu" is not valid'],
     ['a layer count that is no number', { num_hidden_layers: '2' }, 'the key num_hidden_layers = "2" is not valid'],
     ['no width', { hidden_size: undefined }, 'the key hidden_size is missing'],
-    [
-      'yarn without a factor',
-      { rope_parameters: { rope_type: 'yarn', rope_theta: 1e4 } },
-      'the key rope_parameters.factor is missing',
-    ],
-    [
-      'an unknown rope type',
-      { rope_parameters: { rope_type: 'spiral' } },
-      'rope_type must be default, linear, dynamic, llama3, yarn or longrope',
-    ],
-    [
-      'an unknown rope type, in the old spelling',
-      { rope_parameters: undefined, rope_scaling: { type: 'spiral', factor: 2 } },
-      'rope_type must be',
-    ],
     [
       'an unknown member of rope',
       { rope_parameters: { rope_type: 'default', phase: 0.5 } },
@@ -109,7 +88,6 @@ describe('config.json', () => {
       ['[1]', 'got an array'],
       ['null', 'got null'],
       ['{', 'expected JSON'],
-      ['version https://git-lfs.github.com/spec/v1', 'Git LFS pointer'],
     ] as const) {
       writeFileSync(join(folder, 'config.json'), text);
       expect(refusal(folder)).toContain(message);
@@ -171,17 +149,13 @@ describe('weights', () => {
     return folder;
   };
 
-  it('are refused if one is missing, left over, or of another shape', () => {
+  it('are refused if one is missing or left over', () => {
     expect(refusal(changed((tensors) => tensors.filter(({ name }) => name !== 'model.norm.weight')))).toContain(
       'tensor model.norm.weight is missing; expected shape [64]',
     );
     expect(refusal(changed((tensors) => [...tensors, { ...tensors[0]!, name: 'extra' }]))).toContain(
       'tensor extra is left over',
     );
-    const folder = changed((tensors) =>
-      tensors.map((tensor) => (tensor.name === 'lm_head.weight' ? { ...tensor, shape: [64, 256] } : tensor)),
-    );
-    expect(refusal(folder)).toContain('tensor lm_head.weight has shape [64, 256], and config.json makes it [256, 64]');
   });
 
   it('are refused in a dtype that is no float', () => {
@@ -193,10 +167,7 @@ describe('weights', () => {
     );
   });
 
-  it('are refused without a head that is not tied, and with one that contradicts being tied', () => {
-    expect(refusal(changed((tensors) => tensors.filter(({ name }) => name !== 'lm_head.weight')))).toContain(
-      'tensor lm_head.weight is missing',
-    );
+  it('are refused with a head that contradicts being tied', () => {
     expect(refusalWith({ tie_word_embeddings: true })).toContain(
       'lm_head.weight differs from model.embed_tokens.weight',
     );
@@ -219,15 +190,6 @@ describe('weights', () => {
     editJson(join(folder, 'config.json'), (config) => ({ ...config, tie_word_embeddings: true }));
     expect(await logits(loadModel(folder))).toEqual(untied);
   });
-
-  it('are refused where a Git LFS pointer stands', () => {
-    const folder = copyOf(NAME);
-    writeFileSync(
-      join(folder, 'model.safetensors'),
-      'version https://git-lfs.github.com/spec/v1\noid sha256:00\nsize 12\n',
-    );
-    expect(refusal(folder)).toContain('git lfs pull');
-  });
 });
 
 describe('shards', () => {
@@ -235,36 +197,6 @@ describe('shards', () => {
     const folder = copyOf(NAME);
     shard(folder);
     expect(await logits(loadModel(folder))).toEqual(await logits(loadModel(fixture(NAME))));
-  });
-
-  it('may be links inside the folder, as in the cache of the hub', async () => {
-    const folder = copyOf(NAME);
-    shard(folder);
-    const shardFile = join(folder, 'model-00001-of-00002.safetensors');
-    renameSync(shardFile, join(folder, '0123abcd'));
-    symlinkSync(join(folder, '0123abcd'), shardFile);
-    expect(await logits(loadModel(folder))).toEqual(await logits(loadModel(fixture(NAME))));
-  });
-
-  it.each(['../x.safetensors', '/x.safetensors', 'https://x.safetensors', 'a\\x.safetensors', 'a/x.safetensors'])(
-    'are refused at %s',
-    (path) => {
-      const folder = copyOf(NAME);
-      shard(folder, (map) => ({ ...map, 'lm_head.weight': path }));
-      expect(refusal(folder)).toContain(`the shard ${JSON.stringify(path)} is not a plain file name`);
-    },
-  );
-
-  it('are refused if one, or a tensor of one, is missing', () => {
-    const folder = copyOf(NAME);
-    shard(folder, (map) => ({ ...map, extra: 'model-00001-of-00002.safetensors' }));
-    expect(refusal(folder)).toContain(
-      'tensor extra is mapped to model-00001-of-00002.safetensors, which does not hold it',
-    );
-    rmSync(join(folder, 'model-00002-of-00002.safetensors'));
-    expect(refusal(folder)).toMatch(
-      /index\.json: the shard model-00002-of-00002\.safetensors, which model\..* and 11 more tensors stand in, is missing; download it\.$/,
-    );
   });
 
   it('yield to a single file beside them, of which they may be an older form', async () => {
@@ -301,16 +233,6 @@ describe('shards', () => {
     },
   );
 
-  it('are refused where a Git LFS pointer stands for one, or for the index', () => {
-    const folder = copyOf(NAME);
-    shard(folder);
-    const pointer = 'version https://git-lfs.github.com/spec/v1\noid sha256:00\nsize 12\n';
-    writeFileSync(join(folder, 'model-00002-of-00002.safetensors'), pointer);
-    expect(refusal(folder)).toMatch(/model-00002-of-00002\.safetensors: this is a Git LFS pointer.*git lfs pull/);
-    writeFileSync(join(folder, 'model.safetensors.index.json'), pointer);
-    expect(refusal(folder)).toMatch(/index\.json: this is a Git LFS pointer.*git lfs pull/);
-  });
-
   it('and all other weights may be missing, or of a form that is not read', () => {
     const folder = copyOf(NAME);
     rmSync(join(folder, 'model.safetensors'));
@@ -318,13 +240,6 @@ describe('shards', () => {
     expect(refusal(folder)).toBe(`${nothing}, only golden.safetensors.`);
     writeFileSync(join(folder, 'pytorch_model.bin'), '');
     expect(refusal(folder)).toContain('pytorch_model.bin; other forms are not read: save the model with');
-  });
-
-  it('are refused if a tensor stands in two', () => {
-    const folder = copyOf(NAME);
-    copyFileSync(join(folder, 'model.safetensors'), join(folder, 'twice.safetensors'));
-    shard(folder, (map) => ({ ...map, 'lm_head.weight': 'twice.safetensors' }));
-    expect(refusal(folder)).toMatch(/tensor .* stands in .* too/);
   });
 
   it('are refused with an index that is none', () => {

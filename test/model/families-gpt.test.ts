@@ -69,7 +69,7 @@ describe('published files', () => {
     ['persimmon-8b-base', PERSIMMON, { queryHeads: 64, keyValueHeads: 64, headDim: 64, rope: { dim: 32 } }],
     [
       'falcon-rw-1b',
-      { ...FALCON_7B, alibi: true, multi_query: false, hidden_size: 4608, num_attention_heads: 72 },
+      { ...FALCON_7B, alibi: true, multi_query: false, hidden_size: 4608, num_attention_heads: 72, num_kv_heads: 72 },
       { keyValueHeads: 72, rope: null },
     ],
   ])('attention of %s', (_, raw, expected) => {
@@ -226,7 +226,8 @@ it.each<[Json, string]>([
   [{ ...FALCON_7B, auto_map: { AutoModelForCausalLM: 'modelling_RW.RWForCausalLM' } }, 'only modeling_falcon is known'],
   [{ ...FALCON_40B, parallel_attn: false }, 'new_decoder_architecture = true contradicts parallel_attn = false'],
   [{ ...FALCON_7B, num_ln_in_parallel_attn: 2 }, 'num_ln_in_parallel_attn = 2 needs new_decoder_architecture = true'],
-  [{ ...FALCON_40B, num_kv_heads: 7 }, 'is not a multiple of num_key_value_heads = 7'],
+  [{ ...FALCON_7B, multi_query: false, num_kv_heads: 8 }, 'num_kv_heads = 8 contradicts multi_query = false'],
+  [{ ...FALCON_40B, num_kv_heads: 7 }, 'is not a multiple of num_kv_heads = 7'],
   [{ ...FALCON_7B, apply_residual_connection_post_layernorm: true }, 'Falcon adds to what was not normed'],
   [{ ...PERSIMMON, num_key_value_heads: 8 }, 'num_key_value_heads = 8 differs from num_attention_heads = 64'],
   [{ ...PERSIMMON, partial_rotary_factor: 0.3 }, 'its part of 0.3 that is rotated'],

@@ -5,8 +5,8 @@ import { type TensorToWrite, writeSafetensors } from '../../src/checkpoint/safet
 import { fixture, temporaryFolder } from './fixtures.js';
 
 /** A copy of a checkpoint that a test may damage: of links too, since what they lead to is not the test's to write. */
-export function copyOf(name: string): string {
-  const folder = join(temporaryFolder(), name);
+export function copyOf(name: string, parent = temporaryFolder()): string {
+  const folder = join(parent, name);
   cpSync(fixture(name), folder, { recursive: true, dereference: true });
   return folder;
 }

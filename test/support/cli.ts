@@ -1,6 +1,7 @@
 /** The built command line, run as a user runs it. */
-import { spawnSync } from 'node:child_process';
+import { spawn, spawnSync } from 'node:child_process';
 import { join } from 'node:path';
+import { text as textOf } from 'node:stream/consumers';
 import { expect } from 'vitest';
 import { ROOT } from './fixtures.js';
 
@@ -24,4 +25,17 @@ export function output(args: readonly string[], input = ''): string {
   const { out, err, code } = touchstone(args, input);
   expect(code, err).toBe(0);
   return out;
+}
+
+/** The same beside others, for tests that run concurrently. */
+export async function touchstoneAside(args: readonly string[], input = ''): Promise<Outcome> {
+  const child = spawn(process.execPath, [MAIN, ...args]);
+  child.stdin.on('error', () => {}); // it may end without having read
+  child.stdin.end(input);
+  const [out, err, code] = await Promise.all([
+    textOf(child.stdout),
+    textOf(child.stderr),
+    new Promise<number | null>((resolve) => child.once('close', resolve)),
+  ]);
+  return { out, err, code };
 }

@@ -4,6 +4,7 @@
  * name or field twice, -0, 8.0, integers above 2^53) without a sign.
  */
 import { CheckpointError } from '../../errors.js';
+import { strictUtf8 } from '../strict-utf8.js';
 import { JsonScanner } from './scanner.js';
 
 /** Bits a value of each dtype of the format. */
@@ -68,7 +69,8 @@ export function parseHeader(bytes: Uint8Array, dataBytes: number, file: string):
   };
   const tensors = new Map<string, TensorEntry>();
   let metadata: Map<string, string> | null = null;
-  const scanner = new JsonScanner(decodeUtf8(bytes, fail), fail);
+  if (bytes.length === 0) fail('the header is empty; expected a JSON object.');
+  const scanner = new JsonScanner(strictUtf8(bytes, 'the header', fail), fail);
   scanner.object('the header', (name) => {
     if (name === '__metadata__') {
       if (metadata) fail('__metadata__ stands in the header twice.');
@@ -86,15 +88,6 @@ export function parseHeader(bytes: Uint8Array, dataBytes: number, file: string):
 type Fail = (problem: string) => never;
 
 const quote = JSON.stringify;
-
-function decodeUtf8(bytes: Uint8Array, fail: Fail): string {
-  if (bytes.length === 0) fail('the header is empty; expected a JSON object.');
-  try {
-    return new TextDecoder('utf-8', { fatal: true, ignoreBOM: true }).decode(bytes);
-  } catch {
-    return fail('the header is not valid UTF-8.');
-  }
-}
 
 function readMetadata(scanner: JsonScanner, fail: Fail): Map<string, string> {
   const metadata = new Map<string, string>();

@@ -79,13 +79,27 @@ function parallelOf(
 }
 
 function attentionOf(keys: Keys, origin: Origin): GroupedConfig {
-  const all = keys.num_attention_heads;
-  const few = keys.new_decoder_architecture ? (keys.num_kv_heads ?? all) : keys.multi_query ? 1 : all;
-  const heads = headsOf({ ...keys, num_key_value_heads: few }, origin);
+  const heads = headsOf({ ...keys, num_key_value_heads: keyValueHeadsOf(keys, origin) }, origin);
   if (!keys.alibi) {
     return grouped(heads, ropeOfHeads(keys, heads, origin));
   }
   const slopes = alibiSlopes(heads.queryHeads).map(roundToBfloat16);
   // ALiBi is added before scores are scaled.
   return grouped(heads, null, { alibi: { slopes, form: 'bfloat16', factor: 1 / Math.sqrt(heads.headDim) } });
+}
+
+/** `num_kv_heads` counts in the second form alone; in the first, multi_query says how many there are. @throws CheckpointError naming both keys */
+function keyValueHeadsOf(
+  { num_attention_heads: all, num_kv_heads: given, new_decoder_architecture: second, multi_query: single }: Keys,
+  { file }: Origin,
+): number {
+  if (second && all % (given ?? all) !== 0) {
+    throw new CheckpointError(`${file}: num_attention_heads = ${all} is not a multiple of num_kv_heads = ${given}.`);
+  }
+  if (second) return given ?? all;
+  if (single) return 1;
+  if (given == null || given === all) return all;
+  throw new CheckpointError(
+    `${file}: num_kv_heads = ${given} contradicts multi_query = false, which makes them num_attention_heads = ${all}.`,
+  );
 }

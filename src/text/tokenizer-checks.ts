@@ -71,13 +71,13 @@ interface Template {
 }
 
 /** Special tokens that a template puts around a text must be tokens, and stand for themselves alone. */
-export function checkTemplates(processor: unknown, vocabulary: Vocabulary, fail: Fail): void {
+export function checkTemplates(processor: unknown, idOf: (token: string) => number | undefined, fail: Fail): void {
   const { processors = [], single = [], pair = [], special_tokens: ids = {} } = (processor ?? {}) as Template;
-  for (const inner of processors) checkTemplates(inner, vocabulary, fail);
+  for (const inner of processors) checkTemplates(inner, idOf, fail);
   for (const part of [...single, ...pair]) {
     if (!('SpecialToken' in part)) continue;
     const token = part.SpecialToken.id;
-    const [own, given] = [vocabulary.get(token), ids[token]?.ids];
+    const [own, given] = [idOf(token), ids[token]?.ids];
     if (own === undefined) {
       fail(`the post_processor's template has the special token ${show(token)}, which is no token.`);
     }

@@ -134,9 +134,8 @@ export function validateTokenizer(raw: unknown, file: string): CheckedTokenizer 
   const vocabulary = vocabularyOf(json.model, fail);
   if (json.model.type === 'BPE') checkMerges(json.model.merges, vocabulary, fail);
   checkAddedTokens(json.added_tokens, vocabulary, fail);
-  const every = new Map(vocabulary);
-  for (const { id: place, content } of json.added_tokens) every.set(content, place);
-  checkTemplates(json.post_processor, every, fail);
+  const added = new Map(json.added_tokens.map(({ id: place, content }) => [content, place]));
+  checkTemplates(json.post_processor, (token) => added.get(token) ?? vocabulary.get(token), fail);
   return { json, vocabulary };
 }
 

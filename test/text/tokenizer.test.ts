@@ -141,9 +141,50 @@ describe('tokenizer.json', () => {
       'the ids [5]; only its own, [0], is supported',
     ],
     [
-      'an added token that must be a whole word',
-      (value) => ({ ...value, added_tokens: [{ id: 2000, content: 'x', single_word: true }] }),
-      'the key added_tokens.0.single_word = true is not valid',
+      'a decoder of speech',
+      (value) => ({ ...value, decoder: { type: 'CTC' } }),
+      'the key decoder.type = "CTC" is not valid',
+    ],
+    [
+      'a pattern that cannot be said in JavaScript',
+      (value) => ({
+        ...value,
+        pre_tokenizer: { type: 'Split', pattern: { Regex: '(?x) a' }, behavior: 'Isolated' },
+      }),
+      'cannot be used: Invalid regular expression',
+    ],
+    [
+      'a vocabulary that is a list',
+      (value) => ({ ...value, model: { ...model(value), vocab: ['a'] } }),
+      'the key model.vocab = ["a"] is not valid: expected an object',
+    ],
+    [
+      'an empty vocabulary',
+      (value) => ({ ...value, added_tokens: [], model: { ...model(value), vocab: {}, merges: [] } }),
+      'the key model.vocab has no tokens',
+    ],
+    [
+      'an id that is no number',
+      (value) => ({ ...value, model: { ...model(value), vocab: { ...model(value).vocab, x: '5' } } }),
+      'the key model.vocab.x = "5" is not valid: expected a whole number',
+    ],
+    [
+      'a piece without a score',
+      (value) => ({ ...value, added_tokens: [], model: { type: 'Unigram', vocab: [['a', 0], ['b']] } }),
+      'the key model.vocab.1 = ["b"] is not valid: expected a token and its score',
+    ],
+    [
+      'a template with the text twice',
+      (value) => ({
+        ...value,
+        post_processor: {
+          type: 'TemplateProcessing',
+          single: [{ Sequence: { id: 'A' } }, { Sequence: { id: 'A' } }],
+          pair: [],
+          special_tokens: {},
+        },
+      }),
+      'has the text of a single sequence not once',
     ],
     [
       'subword prefixes',

@@ -1,7 +1,11 @@
 /** Tokenizers of every form against the native `tokenizers`, on recorded texts and tokens; and streaming, of every form. */
+import { readFileSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import { detokenizer } from '../../src/text/stream.js';
+import { loadTokenizer } from '../../src/text/tokenizer.js';
+import { fixture, temporaryFolder } from '../support/fixtures.js';
 import { CORPUS, differences, KINDS, recordedOf, tokenizerOf } from '../support/tokenizers.js';
 
 const DECODERS = [{}, { specialTokens: true }];
@@ -81,5 +85,19 @@ describe('a tokenizer', () => {
     const stream = detokenizer(llama);
     expect(ids.map((id) => stream.push(id)).join('') + stream.end()).toBe('\uFFFD'.repeat(4));
     expect(llama.decode(ids)).toBe('\uFFFD'.repeat(4));
+  });
+
+  // The one known difference: native 0.23 calls such a token by its normalized name ("▁<s>") when it decodes, so it neither knows it for a
+  // special one nor leaves it out ("<s>" here). Older Llama tokenizers have such tokens. The ids are the same.
+  it('leaves out a special token that is normalized, though its normalized name is another', () => {
+    const folder = temporaryFolder();
+    const json = JSON.parse(readFileSync(fixture('tokenizers/llama2/tokenizer.json'), 'utf8'));
+    json.added_tokens[1].normalized = true;
+    writeFileSync(join(folder, 'tokenizer.json'), JSON.stringify(json));
+    const llama = loadTokenizer(folder, 10_000)!;
+    const [start, of] = [llama.idOf('<s>')!, llama.idOf('▁of')!];
+    expect(llama.encode('<s>')).toEqual([start, start]);
+    expect(llama.decode([start, of])).toBe('of');
+    expect(llama.decode([start, of], { specialTokens: true })).toBe('<s> of');
   });
 });

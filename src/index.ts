@@ -162,5 +162,5 @@ export { AXES, type Axis } from './tensor/axes.js';
 export type { Matrix } from './tensor/matrix.js';
 export { expectShape, type Floats, flat, type Precision, type Tensor, tensor } from './tensor/tensor.js';
 export { detokenizer, stopFilter, type TextStream } from './text/stream.js';
-export { loadTokenizer, type TextTokenizer } from './text/tokenizer.js';
+export { type DecodeOptions, type EncodeOptions, loadTokenizer, type TextTokenizer } from './text/tokenizer.js';
 export { VERSION } from './version.js';

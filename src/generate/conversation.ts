@@ -68,7 +68,7 @@ export class Conversation {
    */
   reply(ids: readonly number[], content: string): void {
     this.messages.push({ role: 'assistant', content });
-    const ended = this.tokenizer.isAdded(ids.at(-1) ?? -1);
+    const ended = this.tokenizer.isSpecial(ids.at(-1) ?? -1);
     const [inner, end] = ended ? [ids.slice(0, -1), this.tokenizer.tokenOf(ids.at(-1)!)!] : [ids, ''];
     const prompt = this.pieces.flatMap((piece) => [...piece.ids]);
     const { tokenizer } = this;
@@ -96,16 +96,16 @@ export class Conversation {
   }
 
   /**
-   * The tokens of a text that goes on after a token; null where it must be encoded together with what is before it. At an added token, such as one that ends a
+   * The tokens of a text that goes on after a token; null where it must be encoded together with what is before it. At a special token, such as one that ends a
    * turn, tokenizers cut every text, so what follows can be encoded by itself: behind that token, since some treat the beginning of a text in their own way.
    */
   private encodedAfter(last: number | undefined, text: string): number[] | null {
     const { tokenizer } = this;
     if (last === undefined) return null;
-    const anchor = tokenizer.isAdded(last) ? tokenizer.tokenOf(last)! : '';
+    const anchor = tokenizer.isSpecial(last) ? tokenizer.tokenOf(last)! : '';
     const ids = tokenizer.encode(anchor + text, { specialTokens: false });
     if (anchor !== '') return ids[0] === last ? ids.slice(1) : null;
-    return ids[0] !== undefined && tokenizer.isAdded(ids[0]) ? ids : null;
+    return ids[0] !== undefined && tokenizer.isSpecial(ids[0]) ? ids : null;
   }
 
   private goBackTo(prompt: readonly number[]): void {

@@ -3,7 +3,8 @@
  * library's own takes `<0x-1>` for a byte and drops U+FEFF.
  */
 
-const BYTE = /^<0x([0-9A-Fa-f]{2})>$/;
+/** Rust reads a number with a plus sign too. */
+const BYTE = /^<0x([0-9A-Fa-f]{2}|\+[0-9A-Fa-f])>$/;
 
 /** The byte that a byte token stands for, null for any other token. */
 export function byteOf(token: string): number | null {

@@ -1,5 +1,5 @@
 /** Text as it comes, token by token. */
-import type { TextTokenizer } from './tokenizer.js';
+import type { DecodeOptions, TextTokenizer } from './tokenizer.js';
 
 /** Takes tokens or pieces of text and gives out text as soon as it is certain. */
 export interface TextStream<Input> {
@@ -13,12 +13,22 @@ const NEIGHBOURS = 4;
 
 /**
  * Decodes tokens one at a time. A token may end inside a character: what cannot be certain yet is held back. What comes out,
- * put together, is the decoding of all tokens together, less that of the prompt.
+ * put together, is the decoding of all tokens together, less what was certain of the prompt.
  * @param prompt tokens before the first one: they decide, for one thing, whether its leading space counts
+ * @param options as for `decode`
  */
-export function detokenizer(tokenizer: TextTokenizer, prompt: readonly number[] = []): TextStream<number> {
-  let window = lastWhole(prompt, tokenizer);
-  let given = certainLength(tokenizer.decode(window)); // how much of the window's text is out
+export function detokenizer(
+  tokenizer: TextTokenizer,
+  prompt: readonly number[] = [],
+  options: DecodeOptions = {},
+): TextStream<number> {
+  const decode = (ids: readonly number[]): string => tokenizer.decode(ids, options);
+  // A decoder never sees what is left out: bytes before and after a special token are one run.
+  const leavesOut = (id: number): boolean =>
+    tokenizer.tokenOf(id) === null || (!options.specialTokens && tokenizer.isSpecial(id));
+  const lastWhole = (ids: readonly number[]): number[] => lastAnchored(ids, tokenizer, decode);
+  let window = lastWhole(prompt.filter((id) => !leavesOut(id)));
+  let given = certainLength(decode(window)); // how much of the window's text is out
   const take = (text: string, until: number): string => {
     const out = text.slice(given, until);
     given = Math.max(given, until);
@@ -26,19 +36,20 @@ export function detokenizer(tokenizer: TextTokenizer, prompt: readonly number[] 
   };
   return {
     push(id) {
+      if (leavesOut(id)) return '';
       window.push(id);
       if (tokenizer.isByte(id)) return ''; // a run of byte tokens is text, or is not, as a whole
-      const text = tokenizer.decode(window);
+      const text = decode(window);
       const certain = certainLength(text);
       const out = take(text, certain);
       if (certain === text.length && window.length > NEIGHBOURS) {
-        window = lastWhole(window, tokenizer);
-        given = tokenizer.decode(window).length;
+        window = lastWhole(window);
+        given = decode(window).length;
       }
       return out;
     },
     end() {
-      const text = tokenizer.decode(window);
+      const text = decode(window);
       return take(text, text.length);
     },
   };
@@ -49,10 +60,17 @@ function certainLength(text: string): number {
   return text.replace(/\uFFFD+$/, '').length;
 }
 
-/** The last tokens, not cut inside a run of byte tokens. */
-function lastWhole(ids: readonly number[], tokenizer: TextTokenizer): number[] {
+/**
+ * The last tokens, not cut inside a run of byte tokens, and as many as have some text that is certain: decoders treat the first token of a
+ * text, or its leading space, otherwise than those after it; and a character that is cut at the start must not be taken for one at the end.
+ */
+function lastAnchored(
+  ids: readonly number[],
+  tokenizer: TextTokenizer,
+  decode: (ids: readonly number[]) => string,
+): number[] {
   let start = Math.max(ids.length - NEIGHBOURS, 0);
-  while (start > 0 && tokenizer.isByte(ids[start]!)) start--;
+  while (start > 0 && (tokenizer.isByte(ids[start]!) || certainLength(decode(ids.slice(start))) === 0)) start--;
   return ids.slice(start);
 }
 

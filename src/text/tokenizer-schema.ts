@@ -2,12 +2,18 @@
 import { z } from 'zod';
 import { validate } from '../checkpoint/json-file.js';
 import { CheckpointError } from '../errors.js';
+import { checkAddedTokens, checkMerges, checkTemplates, type Fail, vocabularyOf } from './tokenizer-checks.js';
+import type { TokenizerJson } from './tokenizer-json.js';
 
 type Shape = Record<string, z.ZodType>;
 
 const none: Shape = {};
 const pattern = z.union([z.strictObject({ String: z.string() }), z.strictObject({ Regex: z.string() })]);
 const behavior = z.enum(['Removed', 'Isolated', 'MergedWithPrevious', 'MergedWithNext', 'Contiguous']);
+const metaspace = {
+  replacement: z.string().min(1).optional(),
+  prepend_scheme: z.enum(['always', 'first', 'never']).optional(),
+};
 const id = z.int('expected a whole number').nonnegative('a token id cannot be negative');
 const placed = z.tuple([z.string(), id]);
 const piece = z.union([
@@ -35,7 +41,7 @@ const PRE_TOKENIZERS = {
   Sequence: none,
   Whitespace: none,
   WhitespaceSplit: none,
-  Metaspace: none,
+  Metaspace: metaspace,
   ByteLevel: none,
   Split: { pattern, behavior },
   Punctuation: { behavior: behavior.optional() },
@@ -56,13 +62,12 @@ const POST_PROCESSORS = {
 const DECODERS = {
   ByteLevel: none,
   WordPiece: none,
-  Metaspace: none,
+  Metaspace: metaspace,
   BPEDecoder: none,
-  CTC: none,
   Sequence: none,
   Replace: { pattern, content: z.string() },
   Fuse: none,
-  Strip: { content: z.string(), start: id, stop: id },
+  Strip: { content: z.string().length(1), start: id, stop: id },
   ByteFallback: none,
 };
 
@@ -79,22 +84,25 @@ function step(types: Readonly<Record<string, Shape>>, members: string) {
   return single.nullish();
 }
 
+// The entries of vocabularies and merges are checked by plain loops: a schema takes a second for 150,000 of each.
 const bpe = z.looseObject({
   type: z.literal('BPE'),
-  vocab: z.record(z.string(), id),
-  merges: z.array(z.union([z.string(), z.tuple([z.string(), z.string()])])),
+  vocab: z.custom<object>(
+    (value) => typeof value === 'object' && value !== null && !Array.isArray(value),
+    'expected an object',
+  ),
+  merges: z.custom<unknown[]>(Array.isArray, 'expected a list'),
   continuing_subword_prefix: z.literal('', 'subword prefixes are not supported').nullish(),
+  continuing_subword_suffix: z.literal('', 'subword suffixes are not supported').nullish(),
+  dropout: z.literal(0, 'dropped merges are for training').nullish(),
+  unk_token: z.string().nullish(),
 });
 const unigram = z.looseObject({
   type: z.literal('Unigram'),
   unk_id: id.nullish(),
-  vocab: z.array(z.tuple([z.string(), z.number()])),
+  vocab: z.custom<unknown[]>(Array.isArray, 'expected a list'),
 });
-const addedToken = z.looseObject({
-  id,
-  content: z.string(),
-  single_word: z.literal(false, 'added tokens that must be whole words are not supported').optional(),
-});
+const addedToken = z.looseObject({ id, content: z.string() });
 
 const schema = z.looseObject({
   added_tokens: z.array(addedToken).optional(),
@@ -105,28 +113,30 @@ const schema = z.looseObject({
   model: z.discriminatedUnion('type', [bpe, unigram], 'type must be BPE or Unigram'),
 });
 
-type TokenizerJson = z.output<typeof schema>;
+/** A tokenizer.json that can be trusted, and the tokens of its model. */
+export interface CheckedTokenizer {
+  readonly json: TokenizerJson;
+  readonly vocabulary: ReadonlyMap<string, number>;
+}
 
 /**
- * Checks a parsed tokenizer.json, and gives it with the members that the library wants. It is the parsed object that is given
- * on, not the schema's copy of it, which lacks a token named `__proto__`.
+ * Checks a parsed tokenizer.json, and gives it with the members that old files leave out. It is the parsed object that is given
+ * on, not the schema's copy of it.
  * @throws CheckpointError naming the file and the key, the merge or the token
  */
-export function validateTokenizer(raw: unknown, file: string): object {
+export function validateTokenizer(raw: unknown, file: string): CheckedTokenizer {
   const complete = withDefaults(raw);
-  const { model, added_tokens: added = [], post_processor: processor } = validate(schema, complete, file);
+  validate(schema, complete, file);
+  const json = complete as TokenizerJson;
   const fail: Fail = (problem) => {
     throw new CheckpointError(`${file}: ${problem}`);
   };
-  const stored = (complete as TokenizerJson).model;
-  const vocabulary = new Map(
-    stored.type === 'BPE' ? Object.entries(stored.vocab) : stored.vocab.map(([token], i) => [token, i] as const),
-  );
-  if (model.type === 'BPE') checkMerges(model.merges, vocabulary, fail);
-  checkAddedTokens(added, vocabulary, fail);
-  for (const { id: place, content } of added) vocabulary.set(content, place);
-  checkTemplates(processor, vocabulary, fail);
-  return complete as object;
+  const vocabulary = vocabularyOf(json.model, fail);
+  if (json.model.type === 'BPE') checkMerges(json.model.merges, vocabulary, fail);
+  checkAddedTokens(json.added_tokens, vocabulary, fail);
+  const added = new Map(json.added_tokens.map(({ id: place, content }) => [content, place]));
+  checkTemplates(json.post_processor, (token) => added.get(token) ?? vocabulary.get(token), fail);
+  return { json, vocabulary };
 }
 
 /** What old files leave out: empty steps, and the type of the model. */
@@ -137,60 +147,4 @@ function withDefaults(raw: unknown): unknown {
   if (typeof model !== 'object' || model === null || 'type' in model) return { ...empty, ...raw };
   const type = 'merges' in model ? 'BPE' : 'Unigram';
   return { ...empty, ...raw, model: { type, ...model } };
-}
-
-type Fail = (problem: string) => never;
-const show = JSON.stringify;
-
-function checkMerges(
-  merges: z.output<typeof bpe>['merges'],
-  vocabulary: ReadonlyMap<string, number>,
-  fail: Fail,
-): void {
-  merges.forEach((merge, i) => {
-    const parts = typeof merge === 'string' ? merge.split(' ') : merge;
-    if (parts.length !== 2) fail(`model.merges.${i} = ${show(merge)} does not name two tokens.`);
-    const [left, right] = parts as [string, string];
-    const missing = [left, right, left + right].find((token) => !vocabulary.has(token));
-    if (missing !== undefined) {
-      fail(`model.merges.${i} = ${show(merge)} needs the token ${show(missing)}, which model.vocab lacks.`);
-    }
-  });
-}
-
-function checkAddedTokens(
-  added: readonly z.output<typeof addedToken>[],
-  vocabulary: ReadonlyMap<string, number>,
-  fail: Fail,
-): void {
-  const owners = new Map([...vocabulary].map(([token, place]) => [place, token]));
-  for (const { id: place, content } of added) {
-    const [own, owner] = [vocabulary.get(content) ?? place, owners.get(place) ?? content];
-    if (own !== place) fail(`the added token ${show(content)} has id ${place}, and in model.vocab ${own}.`);
-    if (owner !== content) fail(`the added token ${show(content)} has id ${place}, which is ${show(owner)} already.`);
-    owners.set(place, content);
-  }
-}
-
-interface Template {
-  readonly processors?: readonly unknown[];
-  readonly single?: readonly z.output<typeof piece>[];
-  readonly pair?: readonly z.output<typeof piece>[];
-  readonly special_tokens?: Readonly<Record<string, { readonly ids: readonly number[] }>>;
-}
-
-/** Special tokens that a template puts around a text must be tokens, and stand for themselves alone. */
-function checkTemplates(processor: unknown, vocabulary: ReadonlyMap<string, number>, fail: Fail): void {
-  const { processors = [], single = [], pair = [], special_tokens: ids = {} } = (processor ?? {}) as Template;
-  for (const inner of processors) checkTemplates(inner, vocabulary, fail);
-  for (const part of [...single, ...pair]) {
-    if (!('SpecialToken' in part)) continue;
-    const token = part.SpecialToken.id;
-    const [own, given] = [vocabulary.get(token), ids[token]?.ids];
-    if (own === undefined)
-      fail(`the post_processor's template has the special token ${show(token)}, which is no token.`);
-    if (given?.length !== 1 || given[0] !== own) {
-      fail(`the post_processor gives ${show(token)} the ids ${show(given)}; only its own, [${own}], is supported.`);
-    }
-  }
 }

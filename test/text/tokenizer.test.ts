@@ -1,13 +1,12 @@
-import { mkdirSync, readFileSync, writeFileSync } from 'node:fs';
+import { readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { test } from '@fast-check/vitest';
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import { CheckpointError } from '../../src/errors.js';
-import { decodeByteFallback } from '../../src/text/byte-fallback.js';
 import { loadTokenizer } from '../../src/text/tokenizer.js';
 import { copyOf, editJson } from '../support/checkpoint.js';
-import { fixture, readGolden, temporaryFolder } from '../support/fixtures.js';
+import { fixture, readGolden } from '../support/fixtures.js';
 
 const tokenizer = loadTokenizer(fixture('austen-llama'), 1024)!;
 
@@ -111,9 +110,50 @@ describe('tokenizer.json', () => {
       'the ids [5]; only its own, [0], is supported',
     ],
     [
-      'an added token that must be a whole word',
-      (value) => ({ ...value, added_tokens: [{ id: 2000, content: 'x', single_word: true }] }),
-      'the key added_tokens.0.single_word = true is not valid',
+      'a decoder of speech',
+      (value) => ({ ...value, decoder: { type: 'CTC' } }),
+      'the key decoder.type = "CTC" is not valid',
+    ],
+    [
+      'a pattern that cannot be said in JavaScript',
+      (value) => ({
+        ...value,
+        pre_tokenizer: { type: 'Split', pattern: { Regex: '(?x) a' }, behavior: 'Isolated' },
+      }),
+      'cannot be used: Invalid regular expression',
+    ],
+    [
+      'a vocabulary that is a list',
+      (value) => ({ ...value, model: { ...model(value), vocab: ['a'] } }),
+      'the key model.vocab = ["a"] is not valid: expected an object',
+    ],
+    [
+      'an empty vocabulary',
+      (value) => ({ ...value, added_tokens: [], model: { ...model(value), vocab: {}, merges: [] } }),
+      'the key model.vocab has no tokens',
+    ],
+    [
+      'an id that is no number',
+      (value) => ({ ...value, model: { ...model(value), vocab: { ...model(value).vocab, x: '5' } } }),
+      'the key model.vocab.x = "5" is not valid: expected a whole number',
+    ],
+    [
+      'a piece without a score',
+      (value) => ({ ...value, added_tokens: [], model: { type: 'Unigram', vocab: [['a', 0], ['b']] } }),
+      'the key model.vocab.1 = ["b"] is not valid: expected a token and its score',
+    ],
+    [
+      'a template with the text twice',
+      (value) => ({
+        ...value,
+        post_processor: {
+          type: 'TemplateProcessing',
+          single: [{ Sequence: { id: 'A' } }, { Sequence: { id: 'A' } }],
+          pair: [],
+          special_tokens: {},
+        },
+      }),
+      'has the text of a single sequence not once',
     ],
     [
       'subword prefixes',
@@ -157,44 +197,5 @@ describe('tokenizer.json', () => {
     const folder = copyOf('austen-llama');
     writeFileSync(join(folder, 'tokenizer_config.json'), '[]');
     expect(() => loadTokenizer(folder, 1024)).toThrow(/tokenizer_config\.json: the file = \[\] is not valid/);
-  });
-});
-
-describe('byte fallback', () => {
-  it.each<[string[], string[]]>([
-    [
-      ['a', '<0xF0>', '<0x9F>', '<0x98>', '<0x80>', 'b'],
-      ['a', '😀', 'b'],
-    ],
-    [['<0xEF>', '<0xBB>', '<0xBF>'], ['\uFEFF']],
-    [['<0xF0>', '<0x9F>'], ['\uFFFD\uFFFD']],
-    [['<0x-1>'], ['<0x-1>']],
-    [
-      ['<0x1g>', '<0x41>'],
-      ['<0x1g>', 'A'],
-    ],
-  ])('%j becomes %j', (tokens, pieces) => {
-    expect(decodeByteFallback(tokens)).toEqual(pieces);
-  });
-
-  it('replaces that of the library, in a sequence of decoders and alone', () => {
-    const bpe = { type: 'BPE', byte_fallback: true, vocab: { '<0x-1>': 0, '<0x41>': 1 }, merges: [] };
-    const step = { type: 'ByteFallback' };
-    for (const decoder of [step, { type: 'Sequence', decoders: [step, { type: 'Fuse' }] }]) {
-      const folder = join(temporaryFolder(), 'model');
-      mkdirSync(folder);
-      writeFileSync(
-        join(folder, 'tokenizer.json'),
-        JSON.stringify({
-          added_tokens: [],
-          normalizer: null,
-          pre_tokenizer: null,
-          post_processor: null,
-          decoder,
-          model: bpe,
-        }),
-      );
-      expect(loadTokenizer(folder, 2)!.decode([0, 1])).toBe('<0x-1>A');
-    }
   });
 });

@@ -14,6 +14,7 @@ import {
 } from '../src/reference/workload.js';
 import { attentionCommand } from './bench-attention.js';
 import { type CacheBench, cacheBenchText, type FragmentationRow, type TimesRow } from './bench-text.js';
+import { folderOf, MODEL } from './model-folder.js';
 import { newCommand, pause, wholeNumber, wholeNumbers } from './options.js';
 
 export function benchCommand(): Command {
@@ -51,7 +52,7 @@ function cacheCommand(): Command {
       `tokens a page (default: ${PAGE_SIZES}; timed: ${TIMED_PAGE_SIZES})`,
       wholeNumbers('tokens a page', '1,16,256'),
     )
-    .option('--model <folder>', 'checkpoint folder whose decode steps are timed (default: the embedded one)')
+    .option('--model <model>', `whose decode steps are timed: ${MODEL} (default: the embedded one)`)
     .option('--no-times', 'only what is the same on every machine')
     .option('--json', 'print one JSON object')
     .action(async (flags: CacheFlags) => {
@@ -67,7 +68,9 @@ async function measure(flags: CacheFlags): Promise<CacheBench> {
   const { seed, requests, maxTokens, memoryTokens, times } = flags;
   if (seed >= 2 ** 32) throw new UsageError(`--seed: expected a whole number from 0 to 4294967295, got ${seed}.`);
   if (!times && flags.model !== undefined) throw new UsageError('--model: with --no-times no model is run.');
-  const model = times ? loadModel(flags.model ?? embeddedModel()) : null;
+  const model = times
+    ? loadModel(flags.model === undefined ? embeddedModel() : await folderOf(flags.model, 'logits'))
+    : null;
   const draw = (shared: SharedPrefixes) =>
     drawRequests({ seed, requests, maxTokens, ...SHAREGPT, vocabulary: 32_000, shared });
   const plain = draw(NOTHING_SHARED);

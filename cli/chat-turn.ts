@@ -6,6 +6,7 @@ import type { Conversation } from '../src/generate/conversation.js';
 import { type GenerateOptions, generate, longestText } from '../src/generate/generate.js';
 import type { Model } from '../src/model/load.js';
 import type { TextTokenizer } from '../src/text/tokenizer.js';
+import { Interrupted } from './interrupted.js';
 import { progressBar } from './progress.js';
 import { round, Stopwatch } from './stats.js';
 import { type TextFlags, TextOut } from './text-out.js';
@@ -37,9 +38,6 @@ interface TurnStats {
 }
 
 type Finish = 'length' | 'eos' | 'stop' | 'interrupted';
-
-/** Ctrl-C while a prompt is fed. */
-class Interrupted extends Error {}
 
 export class Chat {
   readonly conversation: Conversation;

@@ -16,7 +16,7 @@ import {
 import { converse } from './chat-loop.js';
 import { Chat } from './chat-turn.js';
 import { load } from './load-model.js';
-import { modelOption, newCommand } from './options.js';
+import { GROUPS, modelOption, newCommand } from './options.js';
 import { type RunFlags, runOptions } from './run-options.js';
 import { expectStops, newSeed, type SamplingFlags, samplingOptions } from './sampling-options.js';
 
@@ -49,6 +49,15 @@ export function chatCommand(): Command {
       'a variable of the template, such as enable_thinking=false; the value is JSON, or else a text; repeatable',
       templateArgument,
     )
+    .addHelpText(
+      'after',
+      `
+Examples:
+  touchstone chat --model Qwen/Qwen3-0.6B --system "Be brief." --template-arg enable_thinking=false
+  touchstone chat "What is attention?" --model path/to/checkpoint --json
+  touchstone chat --model path/to/checkpoint --messages conversation.json --stats`,
+    )
+    .optionsGroup(GROUPS.output)
     .option('--json', 'print one JSON object a turn: ids, text, counts, timings')
     .option('--stats', 'print tokens, cache rows and speed of each turn to standard error');
   samplingOptions(
@@ -66,9 +75,9 @@ async function run(message: string | undefined, flags: Flags): Promise<void> {
     );
   }
   const earlier = flags.messages === undefined ? [] : readMessages(flags.messages);
-  const { model, tokenizer } = await load(flags.model, flags);
-  if (!tokenizer) throw new TouchstoneError(`${flags.model}: there is no tokenizer.json, and a chat needs one.`);
-  const template = templateFor(flags);
+  const { folder, model, tokenizer } = await load(flags.model, flags);
+  if (!tokenizer) throw new TouchstoneError(`${folder}: there is no tokenizer.json, and a chat needs one.`);
+  const template = templateFor(folder, flags.chatTemplate);
   const system = flags.system === undefined ? [] : [{ role: 'system', content: flags.system }];
   const messages = [...system, ...earlier];
   const conversation = new Conversation(model, tokenizer, template, { messages, variables: flags.templateArg });
@@ -76,16 +85,16 @@ async function run(message: string | undefined, flags: Flags): Promise<void> {
     seed: newSeed(),
     stop: template.file === 'dialogue' ? ['"'] : [],
     prefillChunk: flags.cache === 'none' ? undefined : 64,
-    ...samplingOf(flags.model),
+    ...samplingOf(folder),
     ...flags, // wins over what is before it
-    eosIds: eosIdsOf(flags.model),
+    eosIds: eosIdsOf(folder),
     stream: true,
   });
   await converse(chat, message, system);
 }
 
 /** @throws TouchstoneError where there is none, since a guess would be wrong without a sign of it */
-function templateFor({ model, chatTemplate: given }: Flags): ChatTemplate {
+function templateFor(model: string, given: string | undefined): ChatTemplate {
   if (given === 'dialogue') return chatTemplate(DIALOGUE, templateTokens(model), given);
   if (given !== undefined) return chatTemplate(readTemplate(given), templateTokens(model), given);
   const own = loadChatTemplate(model);

@@ -5,8 +5,18 @@ import { loadCache } from '../src/generate/cache-file.js';
 import { longestText } from '../src/generate/generate.js';
 import { rewind } from '../src/generate/rewind.js';
 import { load } from './load-model.js';
-import { encodePrompt, expectNotRead, idList, modelOption, newCommand, readTextFile, wholeNumber } from './options.js';
+import {
+  encodePrompt,
+  expectNotRead,
+  GROUPS,
+  idList,
+  modelOption,
+  newCommand,
+  readTextFile,
+  wholeNumber,
+} from './options.js';
 import { type Continuation, produce } from './produce.js';
+import { progressBar, withBar } from './progress.js';
 import { type RunFlags, runOptions } from './run-options.js';
 import { expectStops, GREEDY, newSeed, type SamplingFlags, samplingOptions } from './sampling-options.js';
 import { Stopwatch, statsOf, statsText } from './stats.js';
@@ -43,6 +53,15 @@ export function generateCommand(): Command {
       '--load-cache <file>',
       'go on from a saved cache: only what the prompt has beyond it is fed; without a prompt, from its own tokens',
     )
+    .addHelpText(
+      'after',
+      `
+Examples:
+  touchstone generate "It was" -n 40 --temperature 0.8 --top-p 0.95 --seed 1 --stats
+  echo "It was" | touchstone generate --stop "." --json --logprobs
+  touchstone generate "It was" --visibility sinks --window 64 --sinks 4 --cache ring -n 1000`,
+    )
+    .optionsGroup(GROUPS.output)
     .option('--echo', 'print the prompt before its continuation')
     .option('--json', 'print one JSON object: ids, text, timings')
     .option('--logprobs', "with --json: each token's log probability")
@@ -59,15 +78,15 @@ async function run(argument: string | undefined, flags: Flags): Promise<void> {
   const fromCache = flags.loadCache !== undefined && !flags.ids && given === '';
   const prompt = fromCache ? undefined : given;
   const watch = new Stopwatch();
-  const { model, tokenizer } = await load(flags.model, flags);
+  const { folder, model, tokenizer } = await load(flags.model, flags, flags.ids ? 'logits' : 'text');
   if (flags.stop && !tokenizer) {
-    throw new TouchstoneError(`${flags.model}: --stop needs a tokenizer.json, and there is none.`);
+    throw new TouchstoneError(`${folder}: --stop needs a tokenizer.json, and there is none.`);
   }
   if (flags.saveCache !== undefined) {
-    expectNotRead(flags.saveCache, '--save-cache', flags.model, [flags.promptFile]);
+    expectNotRead(flags.saveCache, '--save-cache', folder, [flags.promptFile]);
   }
   const cache = flags.loadCache === undefined ? model.components.newCache() : loadCache(flags.loadCache, model);
-  const ids = flags.ids ?? (fromCache ? [...cache.ids] : encodePrompt(prompt!, tokenizer, flags.model));
+  const ids = flags.ids ?? (fromCache ? [...cache.ids] : encodePrompt(prompt!, tokenizer, folder));
   if (flags.loadCache !== undefined && rewind(cache, ids, model.components.format.residual) === 0) {
     throw new TouchstoneError(
       `${flags.loadCache}: its tokens and the prompt's have no beginning in common; feed the prompt without it.`,
@@ -76,9 +95,11 @@ async function run(argument: string | undefined, flags: Flags): Promise<void> {
   watch.lap('load');
   const room = Math.min(longestText(model) - ids.length, 128);
   const seed = flags.seed ?? newSeed();
-  const request = { ...flags, maxNewTokens: flags.maxNewTokens ?? Math.max(1, room), seed };
+  const request = { ...flags, folder, maxNewTokens: flags.maxNewTokens ?? Math.max(1, room), seed };
   const fresh = ids.length - cache.next;
-  const result = await produce(model, tokenizer, ids, cache, request, watch);
+  const result = await withBar(progressBar('prefill'), (bar) =>
+    produce(model, tokenizer, ids, cache, { ...request, bar }, watch),
+  );
   const stats = statsOf(watch, fresh, result);
   if (flags.json) {
     const about = { model: flags.model, prompt, prompt_ids: ids };

@@ -1,6 +1,7 @@
 import type { Command } from 'commander';
 import { embeddedModel } from '../src/embedded.js';
 import { type Inspection, inspect } from '../src/reference/inspect.js';
+import { folderOf, MODEL } from './model-folder.js';
 import { ignoreOption, newCommand, ropeLengthOption } from './options.js';
 
 export function inspectCommand(): Command {
@@ -8,17 +9,19 @@ export function inspectCommand(): Command {
     .description(
       "print a checkpoint's architecture, parameters, dtypes, cache bytes a token, and what is unusual about it",
     )
-    .argument('[model]', 'checkpoint folder in Hugging Face form (default: the embedded one)')
+    .argument('[model]', `${MODEL} (default: the embedded one)`)
     .addOption(ropeLengthOption())
     .addOption(ignoreOption())
     .option('--json', 'print one JSON object')
-    .action((folder: string | undefined, flags: { ropeLength?: number; ignoreConfigKey?: string[]; json?: true }) => {
-      const found = inspect(folder ?? embeddedModel(), {
-        ropeLength: flags.ropeLength,
-        ignoreConfigKeys: flags.ignoreConfigKey,
-      });
-      process.stdout.write(flags.json ? `${JSON.stringify(found)}\n` : text(found));
-    });
+    .action(
+      async (model: string | undefined, flags: { ropeLength?: number; ignoreConfigKey?: string[]; json?: true }) => {
+        const found = inspect(model === undefined ? embeddedModel() : await folderOf(model, 'logits'), {
+          ropeLength: flags.ropeLength,
+          ignoreConfigKeys: flags.ignoreConfigKey,
+        });
+        process.stdout.write(flags.json ? `${JSON.stringify(found)}\n` : text(found));
+      },
+    );
 }
 
 function text({ architecture: of, parameters, dtypes, kvBytesPerToken, unusual }: Inspection): string {

@@ -12,16 +12,36 @@ import { devicesCommand } from './devices.js';
 import { generateCommand } from './generate.js';
 import { goldenCommand } from './golden.js';
 import { inspectCommand } from './inspect.js';
+import { Interrupted } from './interrupted.js';
 import { memoryCommand } from './memory.js';
 import { USAGE_ERRORS } from './options.js';
 import { qualityCommand } from './quality.js';
 
+/** In the order of `--help`. */
+const COMMANDS: readonly (readonly [heading: string, commands: () => Command[]])[] = [
+  ['Run a model:', () => [generateCommand(), chatCommand()]],
+  ['Make references for other implementations:', () => [goldenCommand(), calibrateCommand()]],
+  ['Look at a model, or change it:', () => [inspectCommand(), memoryCommand(), qualityCommand(), convertCommand()]],
+  ['This machine:', () => [devicesCommand(), benchCommand(), completionCommand()]],
+];
+
+const EXAMPLES = `
+Examples:
+  touchstone generate "It was" --temperature 0.8 --seed 1
+  touchstone chat --model Qwen/Qwen3-0.6B
+  touchstone golden path/to/checkpoint --ids 1,2,3 --steps 64 --out golden.safetensors
+  touchstone inspect owner/name
+  touchstone memory llama-3.1-8b --context 32768 --batch 4
+
+A model is a folder in Hugging Face form, or owner/name[@revision] of the hub, which is downloaded into
+the cache that Python uses (HF_HOME, HF_TOKEN, HF_ENDPOINT and HF_HUB_OFFLINE mean what they mean there).
+Without one it is the checkpoint that comes with touchstone. Exit codes: 0 done, 1 failed, 2 wrong usage, 130 interrupted.`;
+
 /** Exit codes: 0 done, 1 failed, 2 wrong usage, 130 interrupted. */
 async function main(): Promise<void> {
   process.on('SIGINT', () => {
-    if (process.listenerCount('SIGINT') > 1) return; // a chat listens too while it replies
-    if (process.stderr.isTTY) process.stderr.write('\n'); // the shell goes on below the ^C, not behind it
-    process.exit(130);
+    if (process.listenerCount('SIGINT') > 1) return; // a download ends by itself, and a chat its reply
+    process.exit(interrupted());
   });
   process.stdout.on('error', (error: NodeJS.ErrnoException) => {
     if (error.code === 'EPIPE') process.exit(process.exitCode ?? 0); // nobody reads on
@@ -34,17 +54,12 @@ async function main(): Promise<void> {
     .exitOverride()
     .configureOutput(USAGE_ERRORS)
     .showHelpAfterError('(touchstone --help lists the commands)')
-    .addCommand(generateCommand())
-    .addCommand(chatCommand())
-    .addCommand(inspectCommand())
-    .addCommand(goldenCommand())
-    .addCommand(convertCommand())
-    .addCommand(calibrateCommand())
-    .addCommand(qualityCommand())
-    .addCommand(memoryCommand())
-    .addCommand(benchCommand())
-    .addCommand(devicesCommand())
-    .addCommand(completionCommand());
+    .addHelpText('after', EXAMPLES);
+  for (const [heading, commands] of COMMANDS) {
+    for (const command of commands()) program.addCommand(command.helpGroup(heading));
+  }
+  const help = new Command('help').argument('[command]').description('print the help of a command');
+  program.addHelpCommand(help.helpGroup('This machine:'));
   program.addCommand(completeCommand(program), { hidden: true });
   const debug = process.argv.includes('--debug');
   try {
@@ -59,9 +74,16 @@ async function main(): Promise<void> {
   }
 }
 
+/** @returns the exit code */
+function interrupted(): number {
+  if (process.stderr.isTTY) process.stderr.write('\n'); // the shell goes on below the ^C, not behind it
+  return 130;
+}
+
 /** Prints an error as one sentence. Returns the exit code. */
 function report(error: unknown, debug: boolean): number {
   if (error instanceof CommanderError) return error.exitCode === 0 ? 0 : 2; // commander has printed it
+  if (error instanceof Interrupted) return interrupted();
   const known = error instanceof TouchstoneError;
   const message = known ? error.message : `unexpected error: ${(error as Error).message ?? error}`;
   process.stderr.write(`touchstone: ${printable(message)}\n`);

@@ -7,6 +7,7 @@ import { embeddedModel } from '../src/embedded.js';
 import { UsageError } from '../src/errors.js';
 import { type AttentionShape, type MemoryShape, shapeOfFolder } from '../src/reference/memory-shape.js';
 import { presetOf, presetsNear } from '../src/reference/presets.js';
+import { folderOf } from './model-folder.js';
 import { wholeNumber } from './options.js';
 
 /** Flags that describe a shape. */
@@ -55,7 +56,11 @@ export function shapeOptions(command: Command): Command {
 }
 
 /** @throws UsageError where a model and a shape are mixed, and for a name that is neither a preset nor a folder */
-export function shapeOf(model: string | undefined, flags: ShapeFlags, ignored: readonly string[]): MemoryShape {
+export async function shapeOf(
+  model: string | undefined,
+  flags: ShapeFlags,
+  ignored: readonly string[],
+): Promise<MemoryShape> {
   const given = (Object.keys(FLAGS) as (keyof ShapeFlags)[]).filter((flag) => flags[flag] !== undefined);
   if (given.length > 0) {
     if (model === undefined) return shapeOfFlags(flags);
@@ -69,11 +74,11 @@ export function shapeOf(model: string | undefined, flags: ShapeFlags, ignored: r
   if (!/[\\/]/.test(model) && !(existsSync(model) && statSync(model).isDirectory())) {
     const near = presetsNear(model);
     throw new UsageError(
-      `${model} is neither a preset nor a checkpoint folder; ` +
+      `${model} is neither a preset, a checkpoint folder, nor owner/name of the hub; ` +
         `${near.length > 0 ? `presets written nearly like it are ${near.join(', ')}, and ` : ''}--list prints all.`,
     );
   }
-  return shapeOfFolder(model, ignored);
+  return { ...shapeOfFolder(await folderOf(model, 'config'), ignored), name: model };
 }
 
 /** Far beyond any model, so that a slip is refused before figures are made of it. */

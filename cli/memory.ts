@@ -7,6 +7,7 @@ import { PRESETS } from '../src/reference/presets.js';
 import { byteCount } from './bytes.js';
 import { type ShapeFlags, shapeOf, shapeOptions } from './memory-shape.js';
 import { memoryText, presetsText } from './memory-text.js';
+import { MODEL } from './model-folder.js';
 import { collected, ignoreOption, newCommand, wholeNumber } from './options.js';
 
 interface Flags extends ShapeFlags {
@@ -30,10 +31,7 @@ export function memoryCommand(): Command {
     .description(
       'print what the key/value cache takes, for every attention strategy and dtype, and the batch that fits',
     )
-    .argument(
-      '[model]',
-      'a preset (--list prints them), or a checkpoint folder in Hugging Face form (default: the embedded one)',
-    );
+    .argument('[model]', `a preset (--list prints them), or a ${MODEL} (default: the embedded one)`);
   return shapeOptions(command)
     .option('--context <tokens>', "tokens of a sequence (default: the model's context)", wholeNumber(1))
     .option('--batch <n>', 'sequences at once (default: 1)', wholeNumber(1))
@@ -63,8 +61,8 @@ function choices(flags: string, about: string, names: readonly string[]): Option
   });
 }
 
-function run(model: string | undefined, flags: Flags): void {
-  const shape = shapeOf(model, flags, flags.ignoreConfigKey ?? []);
+async function run(model: string | undefined, flags: Flags): Promise<void> {
+  const shape = await shapeOf(model, flags, flags.ignoreConfigKey ?? []);
   const report = filtered(memoryReport(shape, flags), flags);
   const json = () => `${JSON.stringify({ ...report, layers: layerGroups(shape) })}\n`;
   process.stdout.write(flags.json ? json() : memoryText(shape, report, flags.chart ? widthOfTerminal() : null));

@@ -6,6 +6,15 @@ import { Command, InvalidArgumentError, Option, type OutputConfiguration } from 
 import { embeddedModel } from '../src/embedded.js';
 import { TouchstoneError, UsageError } from '../src/errors.js';
 import type { TextTokenizer } from '../src/text/tokenizer.js';
+import { MODEL } from './model-folder.js';
+
+/** Headings of options in help. */
+export const GROUPS = {
+  output: 'Output:',
+  sampling: 'Sampling:',
+  run: 'How the model is run:',
+  cache: 'Key/value cache:',
+} as const;
 
 /** A command with what all have: --debug, errors that come back to `main`, a hint where help is. */
 export function newCommand(name: string, path = name): Command {
@@ -39,10 +48,7 @@ export function ropeLengthOption(): Option {
 
 /** `--model` */
 export function modelOption(): Option {
-  return new Option('--model <folder>', 'checkpoint folder in Hugging Face form').default(
-    embeddedModel(),
-    'the embedded one',
-  );
+  return new Option('--model <model>', MODEL).default(embeddedModel(), 'the embedded one');
 }
 
 /** Collects the values of an option that may be given several times. */

@@ -9,17 +9,20 @@ import { createSampler, logProbability } from '../src/generate/sampler.js';
 import type { Model } from '../src/model/load.js';
 import type { TextTokenizer } from '../src/text/tokenizer.js';
 import { pause } from './options.js';
+import type { ProgressBar } from './progress.js';
 import type { Stopwatch } from './stats.js';
 import { type TextFlags, TextOut } from './text-out.js';
 
 /** What a run asks for, of the flags of `generate`. */
 export interface Request extends TextFlags, Omit<GenerateOptions, 'counter' | 'pause' | 'eosIds'> {
-  readonly model: string;
+  readonly folder: string;
   readonly cache: string;
   readonly seed: number;
   readonly continuations: number;
   readonly saveCache?: string;
   readonly logprobs?: true;
+  /** Of the prompt; it is gone when the first token comes. */
+  readonly bar: ProgressBar;
 }
 
 export interface Continuation {
@@ -42,13 +45,15 @@ export async function produce(
   const moved = new MovedByPhase(counter);
   // Chunks give Ctrl-C its chance; without a cache each would compute all before it again.
   const prefillChunk = flags.prefillChunk ?? (flags.cache === 'none' ? undefined : 64);
-  const options = { ...flags, eosIds: eosIdsOf(flags.model), prefillChunk, pause, counter };
+  const { bar } = flags;
+  const options = { ...flags, eosIds: eosIdsOf(flags.folder), prefillChunk, pause, counter, progress: bar.update };
   const forked = flags.continuations > 1 && flags.cache !== 'none';
   const fedWhole = flags.saveCache !== undefined || forked;
   checkRequest(model, ids, flags.maxNewTokens, { fedWhole, forked }); // before anything is fed or printed
   createSampler(options);
   if (fedWhole) {
-    await feed(model, ids, cache, { from: cache.next, chunk: prefillChunk, pause, counter });
+    await feed(model, ids, cache, { from: cache.next, chunk: prefillChunk, pause, counter, progress: bar.update });
+    bar.end();
     watch.lap('prefill');
     moved.lap('prefill');
     if (flags.saveCache !== undefined) {
@@ -67,6 +72,7 @@ export async function produce(
     }
     const text = new TextOut(tokenizer, ids, flags);
     const lap = (phase: 'prefill' | 'decode') => {
+      bar.end();
       watch.lap(phase);
       moved.lap(phase);
     };

@@ -6,7 +6,9 @@ import type { Model } from '../src/model/load.js';
 import { calibrate, expectScalesOf, readScales } from '../src/reference/calibrate.js';
 import { lossyForms, lossyRules, measureQuality, type Quality } from '../src/reference/quality.js';
 import { loadPlain, warnOfNotFinite } from './load-model.js';
+import { MODEL } from './model-folder.js';
 import { encodeText, newCommand, pause, wholeNumber } from './options.js';
+import { progressBar, withBar } from './progress.js';
 import { type AttentionFlags, attentionOptions } from './run-options.js';
 import { type Column, markdownTable } from './table.js';
 
@@ -24,7 +26,7 @@ export function qualityCommand(): Command {
     .description(
       'measure what each lossy choice costs on a text: perplexity, KL divergence from the exact run, agreement of the likeliest token',
     )
-    .argument('<model>', 'checkpoint folder in Hugging Face form')
+    .argument('<model>', MODEL)
     .requiredOption('--text <file>', 'the text')
     .option('--tokens <n>', 'read this many tokens of it (default: all)', wholeNumber(2))
     .option('--segment <tokens>', "feed it in segments of this many (default: the model's context)", wholeNumber(2))
@@ -41,8 +43,8 @@ export function qualityCommand(): Command {
   return attentionOptions(command).action(run);
 }
 
-async function run(folder: string, flags: Flags): Promise<void> {
-  const { model, tokenizer } = await loadPlain(folder, flags);
+async function run(name: string, flags: Flags): Promise<void> {
+  const { folder, model, tokenizer } = await loadPlain(name, flags);
   const ids = encodeText(flags.text, tokenizer, folder).slice(0, flags.tokens);
   const segment = flags.segment ?? model.config.context;
   if (segment > model.config.context) {
@@ -51,16 +53,10 @@ async function run(folder: string, flags: Flags): Promise<void> {
   const ruled = flags.visibility !== 'auto' || flags.positions !== 'absolute';
   const window = lossyWindowOf(flags, segment, ruled);
   warnOfNotFinite(model);
-  const progress = (done: number, of: number) => {
-    if (process.stderr.isTTY) process.stderr.write(`\r${done} of ${of} tokens${done === of ? '\n' : ''}`);
-  };
-  const options = { segment, progress, pause };
   const choices = lossyForms(await amaxFor(model, ids, flags.kvScales), segment);
-  const found = await measureQuality(
-    model,
-    ids,
-    [...choices, ...(ruled ? [] : lossyRules(window, model.config))],
-    options,
+  const all = [...choices, ...(ruled ? [] : lossyRules(window, model.config))];
+  const found = await withBar(progressBar('tokens'), ({ update: progress }) =>
+    measureQuality(model, ids, all, { segment, progress, pause }),
   );
   const refusal = model.config.layers.map(({ attention }) => slotRefusal(attention)).find(Boolean);
   if (refusal && !ruled) process.stderr.write(`touchstone: left out: ${refusal}\n`);

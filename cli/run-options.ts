@@ -17,7 +17,7 @@ import { VISIBILITIES, type VisibilityConfig, type VisibilityName } from '../att
 import { UsageError } from '../src/errors.js';
 import type { RunOptions } from '../src/model/components.js';
 import { PRECISIONS } from '../src/tensor/tensor.js';
-import { ignoreOption, ropeLengthOption, wholeNumber } from './options.js';
+import { GROUPS, ignoreOption, ropeLengthOption, wholeNumber } from './options.js';
 
 const names = (table: object) => Object.keys(table);
 
@@ -58,10 +58,12 @@ function choice(command: Command, flags: string, about: string, choices: readonl
 export function runOptions(command: Command): Command {
   cacheOptions(attentionOptions(command));
   const about = 'feed the prompt this many tokens at a time (same bits)';
+  command.optionsGroup(GROUPS.run);
   return command.option('--prefill-chunk <tokens>', about, wholeNumber(1));
 }
 
 export function attentionOptions(command: Command): Command {
+  command.optionsGroup(GROUPS.run);
   choice(command, '--attention <strategy>', 'attention strategy', ['auto', ...names(STRATEGIES)], 'auto');
   const rules = ['auto', ...names(VISIBILITIES)];
   choice(command, '--visibility <rule>', 'which keys a query sees (auto: as the config says)', rules, 'auto');
@@ -79,6 +81,7 @@ export function attentionOptions(command: Command): Command {
 }
 
 function cacheOptions(command: Command): Command {
+  command.optionsGroup(GROUPS.cache);
   choice(command, '--cache <cache>', 'key/value cache', names(CACHES), 'contiguous');
   command
     .option(

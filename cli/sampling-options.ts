@@ -2,7 +2,7 @@
 import type { Command } from 'commander';
 import type { SamplingDefaults } from '../src/checkpoint/folder.js';
 import { UsageError } from '../src/errors.js';
-import { collected, decimal, wholeNumber } from './options.js';
+import { collected, decimal, GROUPS, wholeNumber } from './options.js';
 
 export interface SamplingFlags {
   readonly maxNewTokens?: number;
@@ -24,6 +24,7 @@ export const GREEDY: SamplingDefaults = { temperature: 0, topK: 0, topP: 1, minP
  */
 export function samplingOptions(command: Command, most: string, defaults?: SamplingDefaults): Command {
   return command
+    .optionsGroup(GROUPS.sampling)
     .option('-n, --max-new-tokens <n>', `tokens to generate (default: ${most})`, wholeNumber(0))
     .option('--temperature <t>', '0 is greedy', decimal, defaults?.temperature)
     .option('--top-k <k>', 'sample from the k most likely tokens (0: all)', wholeNumber(0), defaults?.topK)

@@ -69,7 +69,7 @@ export type { Visibility } from '../attention/visibility/visibility.js';
 export { eosIdsOf } from './checkpoint/folder.js';
 export { type HubOptions, modelFolder } from './checkpoint/hub/model-folder.js';
 export type { HubProgress } from './checkpoint/hub/snapshot.js';
-export type { TokenizerNeed } from './checkpoint/hub/wanted.js';
+export type { ModelNeed } from './checkpoint/hub/wanted.js';
 export type { Dtype, Header, TensorEntry } from './checkpoint/safetensors/header.js';
 export type { Numbers } from './checkpoint/safetensors/numbers.js';
 export { openSafetensors, type SafetensorsFile } from './checkpoint/safetensors/read.js';

@@ -26,9 +26,13 @@ export class TensorSource {
   private readonly places = new Map<string, SafetensorsFile>();
   private readonly taken = new Set<string>();
   readonly folder: string;
+  private readonly progress: ((read: number, of: number) => void) | undefined;
+  private bytesRead = 0;
 
-  constructor(folder: string) {
+  /** @param progress told after each tensor how many bytes are read, of those of all tensors */
+  constructor(folder: string, progress?: (read: number, of: number) => void) {
     this.folder = folder;
+    this.progress = progress;
     try {
       if (existsSync(join(folder, SINGLE))) this.open(SINGLE);
       else if (existsSync(join(folder, INDEX))) this.openShards(join(folder, INDEX));
@@ -42,6 +46,11 @@ export class TensorSource {
   /** Every tensor's description, in the files' order. */
   entries(): TensorEntry[] {
     return this.files.flatMap(({ tensors }) => [...tensors.values()]);
+  }
+
+  /** Of all tensors together. */
+  get bytes(): number {
+    return this.entries().reduce((sum, { begin, end }) => sum + end - begin, 0);
   }
 
   /** The files, in the order they were opened. */
@@ -81,7 +90,10 @@ export class TensorSource {
   takeBytes(name: string): ArrayBuffer {
     this.find(name, 'it to be there');
     this.taken.add(name);
-    return this.places.get(name)!.read(name);
+    const bytes = this.places.get(name)!.read(name);
+    this.bytesRead += bytes.byteLength;
+    this.progress?.(this.bytesRead, this.bytes);
+    return bytes;
   }
 
   /** Marks tensors as read that no logit needs: buffers that old files saved, layers of another purpose. */
@@ -139,7 +151,7 @@ export function weightBytesOf(folder: string): number | null {
   if (![SINGLE, INDEX].some((name) => existsSync(join(folder, name)))) return null;
   const source = new TensorSource(folder);
   try {
-    return source.entries().reduce((sum, { begin, end }) => sum + end - begin, 0);
+    return source.bytes;
   } finally {
     source.close();
   }

@@ -24,7 +24,10 @@ export interface Model {
   readonly components: Components;
 }
 
-export interface LoadOptions extends Partial<RunOptions>, ConfigOptions {}
+export interface LoadOptions extends Partial<RunOptions>, ConfigOptions {
+  /** Told after each tensor how many bytes of weights are read. */
+  readonly progress?: ((read: number, of: number) => void) | undefined;
+}
 
 /** How a config is read. */
 export interface ConfigOptions {
@@ -41,7 +44,10 @@ export interface ConfigOptions {
  * Loads a checkpoint folder in Hugging Face form: config.json and model.safetensors, whole or in shards.
  * @throws CheckpointError naming file and key or tensor if anything is missing, malformed, contradictory or left over.
  */
-export function loadModel(folder: string, { ignoreConfigKeys, ropeLength, ...chosen }: LoadOptions = {}): Model {
+export function loadModel(
+  folder: string,
+  { ignoreConfigKeys, ropeLength, progress, ...chosen }: LoadOptions = {},
+): Model {
   const { family, config, quantisation } = loadConfig(folder, { ignoreConfigKeys, ropeLength });
   const given = Object.entries(chosen).filter(([, value]) => value !== undefined);
   const pageSize = pageSizeFor(chosen.kvDtype ?? 'auto');
@@ -51,7 +57,7 @@ export function loadModel(folder: string, { ignoreConfigKeys, ropeLength, ...cho
     cacheTokens: config.context,
     ...Object.fromEntries(given),
   };
-  const source = new TensorSource(folder);
+  const source = new TensorSource(folder, progress);
   try {
     const weights = family.bind(config, new WeightReader(source, options.precision, quantisation));
     source.expectAllTaken();

@@ -17,13 +17,23 @@ const FORMAT = 'touchstone-kv-scales-1';
  * @returns the largest |value| of each layer's streams by head
  * @throws RequestError if there is no token, or a stored value is NaN or infinite
  */
-export async function calibrate(model: Model, ids: readonly number[], pause?: () => Promise<void>): Promise<KvAmax> {
+export async function calibrate(
+  model: Model,
+  ids: readonly number[],
+  pause?: () => Promise<void>,
+  progress?: (done: number, of: number) => void,
+): Promise<KvAmax> {
   if (ids.length === 0) throw new RequestError('There are no tokens to calibrate on; give a text.');
   const exact = exactly(model);
   let amax: KvAmax = [];
   for (let from = 0; from < ids.length; from += model.config.context) {
     const cache = exact.components.newCache();
-    await feed(exact, ids.slice(from, from + model.config.context), cache, { from: 0, chunk: 64, pause });
+    await feed(exact, ids.slice(from, from + model.config.context), cache, {
+      from: 0,
+      chunk: 64,
+      pause,
+      progress: (fed) => progress?.(from + fed, ids.length),
+    });
     const found = exact.components.schemas.map(({ streams }, layer) => amaxOf(cache.blocks(layer), streams));
     amax = found.map((layer, i) => largest(layer, amax[i] ?? layer));
   }

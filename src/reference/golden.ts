@@ -28,6 +28,8 @@ export interface GoldenOptions {
   readonly prefillChunk?: number | undefined;
   /** Awaited after each layer. */
   readonly pause?: () => Promise<void>;
+  /** Told how many tokens, of the prompt and its continuation, have their logits. */
+  readonly progress?: (done: number, of: number) => void;
 }
 
 /**
@@ -39,7 +41,7 @@ export async function makeGolden(
   model: Model,
   inputIds: readonly number[],
   cache: KvCache,
-  { steps, prefillChunk: chunk, pause }: GoldenOptions,
+  { steps, prefillChunk: chunk, pause, progress }: GoldenOptions,
 ): Promise<Golden> {
   checkRequest(model, inputIds, steps, { fedWhole: steps === 0 });
   if (cache.next !== 0)
@@ -49,8 +51,13 @@ export async function makeGolden(
   const logits = floats(precision, (inputIds.length + Math.max(steps - 1, 0)) * vocabulary);
   const margins = floatsLike(logits, steps);
   const ids = [...inputIds];
+  const total = logits.length / vocabulary;
+  const told = (fed: number) => progress?.(fed, total);
   for (let step = 0, from = 0; step < Math.max(steps, 1); step++) {
-    logits.set(flat(await feed(model, ids, cache, { from, chunk, logits: 'all', pause })), from * vocabulary);
+    logits.set(
+      flat(await feed(model, ids, cache, { from, chunk, logits: 'all', pause, progress: told })),
+      from * vocabulary,
+    );
     from = ids.length;
     const last_N = logits.subarray((from - 1) * vocabulary, from * vocabulary);
     const next = argmax(last_N);

@@ -91,14 +91,14 @@ describe('a repository that cannot be read', () => {
     const { 'tokenizer.json': _, ...files } = repository();
     server.publish(NAME, files);
     const env = user(server);
-    const folder = await get(env, { tokenizer: 'optional' });
+    const folder = await get(env, { need: 'logits' });
     expectFiles(
       folder,
       files,
       READ.filter((name) => name !== 'tokenizer.json'),
     );
     expect((await failure(get({ ...env, ...OFFLINE }))).message).toContain('no tokenizer.json of revision main');
-    expect(await get({ ...env, ...OFFLINE }, { tokenizer: 'optional' })).toBe(folder);
+    expect(await get({ ...env, ...OFFLINE }, { need: 'logits' })).toBe(folder);
   });
 
   it.each([

@@ -15,7 +15,7 @@ export interface Outcome {
 
 /** @param variables of the environment, beside the test's own */
 export function touchstone(args: readonly string[], input = '', variables: NodeJS.ProcessEnv = {}): Outcome {
-  const env = { ...process.env, ...variables };
+  const env = { ...process.env, HF_HUB_OFFLINE: '1', ...variables };
   const { stdout, stderr, status } = spawnSync(process.execPath, [MAIN, ...args], { input, encoding: 'utf8', env });
   return { out: stdout, err: stderr, code: status };
 }
@@ -29,7 +29,7 @@ export function output(args: readonly string[], input = ''): string {
 
 /** The same beside others, for tests that run concurrently. */
 export async function touchstoneAside(args: readonly string[], input = ''): Promise<Outcome> {
-  const child = spawn(process.execPath, [MAIN, ...args]);
+  const child = spawn(process.execPath, [MAIN, ...args], { env: { ...process.env, HF_HUB_OFFLINE: '1' } });
   child.stdin.on('error', () => {}); // it may end without having read
   child.stdin.end(input);
   const [out, err, code] = await Promise.all([

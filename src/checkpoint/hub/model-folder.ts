@@ -6,7 +6,7 @@ import type { HubClient } from './client.js';
 import { type HubModel, hubModelOf, isRevision } from './name.js';
 import { type HubSettings, settingsOf } from './settings.js';
 import { type HubProgress, type SnapshotOptions, snapshotOf } from './snapshot.js';
-import type { TokenizerNeed } from './wanted.js';
+import type { ModelNeed } from './wanted.js';
 
 export interface HubOptions {
   /** Download nothing, ask nobody; by default as HF_HUB_OFFLINE says. */
@@ -15,8 +15,8 @@ export interface HubOptions {
   readonly revision?: string | undefined;
   /** What to read HF_HOME, HF_ENDPOINT, HF_TOKEN and the others from; the process's own by default. */
   readonly env?: NodeJS.ProcessEnv | undefined;
-  /** Whether a model without a tokenizer.json is an error; by default it is. */
-  readonly tokenizer?: TokenizerNeed | undefined;
+  /** What the model is needed for; by default its text, and a model without a tokenizer.json is an error. */
+  readonly need?: ModelNeed | undefined;
   /** Told of every piece that arrives. */
   readonly progress?: ((event: HubProgress) => void) | undefined;
   /** Told, in one sentence, that the hub cannot be asked and the cache's copy is used. */
@@ -50,9 +50,9 @@ export async function modelFolder(model: string, options: HubOptions = {}): Prom
   const cache = cacheOf(client.model, settings);
   options.signal?.throwIfAborted();
   const none = (): void => {};
-  const { tokenizer = 'required', progress = none, warn = none } = options;
+  const { need = 'text', progress = none, warn = none } = options;
   try {
-    return await snapshotOf(client, cache, { tokenizer, progress, warn } satisfies SnapshotOptions);
+    return await snapshotOf(client, cache, { need, progress, warn } satisfies SnapshotOptions);
   } catch (error) {
     throw diskFault(error, cache.folder) ?? error;
   }

@@ -6,7 +6,7 @@ import type { HubClient } from './client.js';
 import { download, hasBlob } from './download.js';
 import { isCommit } from './name.js';
 import { filesOf, type RemoteFile, type Repository, repositoryOf } from './repository.js';
-import { INDEX, missingOf, shardsOf, type TokenizerNeed, wantedOf } from './wanted.js';
+import { INDEX, type ModelNeed, missingOf, shardsOf, wantedOf } from './wanted.js';
 
 /** How far a download has come. */
 export interface HubProgress {
@@ -24,7 +24,7 @@ export interface HubProgress {
 }
 
 export interface SnapshotOptions {
-  readonly tokenizer: TokenizerNeed;
+  readonly need: ModelNeed;
   readonly progress: (event: HubProgress) => void;
   readonly warn: (message: string) => void;
 }
@@ -34,7 +34,7 @@ export async function snapshotOf(client: HubClient, cache: ModelCache, options: 
   const { model, settings } = client;
   const known = commitOf(cache, model.revision);
   const missing =
-    known === null ? null : missingOf(snapshotFolder(cache, known), listedFiles(cache, known), options.tokenizer);
+    known === null ? null : missingOf(snapshotFolder(cache, known), listedFiles(cache, known), options.need);
   const whole = known !== null && missing === null ? snapshotFolder(cache, known) : null;
   if (whole !== null && (settings.offline || isCommit(model.revision))) return whole;
   if (settings.offline) throw absent(client, cache, missing);
@@ -69,8 +69,8 @@ async function completed(
 ): Promise<string> {
   const { id, revision } = client.model;
   const folder = snapshotFolder(cache, commit);
-  const wanted = wantedOf(files, id, options.tokenizer);
-  if (missingOf(folder, files, options.tokenizer) !== null) {
+  const wanted = wantedOf(files, id, options.need);
+  if (missingOf(folder, files, options.need) !== null) {
     if (commitOf(cache, revision) === null) await writeRef(cache, revision, commit);
     await bring(client, cache, commit, wanted, options);
   }

@@ -5,8 +5,8 @@ import { z } from 'zod';
 import { CheckpointError, HubError } from '../../errors.js';
 import { readJson, validate } from '../json-file.js';
 
-/** Whether a model without a tokenizer.json is of use. */
-export type TokenizerNeed = 'required' | 'optional';
+/** What a model is needed for: to read and write text, to be run on token ids (a tokenizer is taken where there is one), or for its config.json alone. */
+export type ModelNeed = 'text' | 'logits' | 'config';
 
 export const INDEX = 'model.safetensors.index.json';
 const SINGLE = 'model.safetensors';
@@ -28,11 +28,12 @@ const OPTIONAL = [
  * @param id the repository, for the sentence
  * @throws HubError if it holds no checkpoint that can be read, saying what it holds instead
  */
-export function wantedOf(files: ReadonlySet<string>, id: string, tokenizer: TokenizerNeed): string[] {
+export function wantedOf(files: ReadonlySet<string>, id: string, need: ModelNeed): string[] {
   if (!files.has(CONFIG)) throw unfit(id, CONFIG, files, WEIGHTS);
+  if (need === 'config') return [CONFIG];
   const weights = [SINGLE, INDEX].find((name) => files.has(name));
   if (weights === undefined) throw unfit(id, SINGLE, files, WEIGHTS);
-  if (tokenizer === 'required' && !files.has(TOKENIZER)) throw unfit(id, TOKENIZER, files, VOCABULARIES);
+  if (need === 'text' && !files.has(TOKENIZER)) throw unfit(id, TOKENIZER, files, VOCABULARIES);
   return [CONFIG, TOKENIZER, ...OPTIONAL, weights].filter((name) => files.has(name));
 }
 
@@ -66,10 +67,11 @@ export function shardsOf(indexFile: string): string[] {
  * The first file that a snapshot lacks, or null if it is whole.
  * @param files of the repository where they are known: without them, a file that need not be there is not missed
  */
-export function missingOf(folder: string, files: ReadonlySet<string> | null, tokenizer: TokenizerNeed): string | null {
+export function missingOf(folder: string, files: ReadonlySet<string> | null, need: ModelNeed): string | null {
   const has = (name: string): boolean => existsSync(join(folder, name));
+  if (need === 'config') return has(CONFIG) ? null : CONFIG;
   const wanted = files ? [CONFIG, TOKENIZER, ...OPTIONAL].filter((name) => files.has(name)) : [CONFIG];
-  if (tokenizer === 'required') wanted.push(TOKENIZER);
+  if (need === 'text') wanted.push(TOKENIZER);
   const missing = wanted.find((name) => !has(name));
   if (missing !== undefined) return missing;
   const single = files ? files.has(SINGLE) : has(SINGLE) || !has(INDEX);

@@ -78,7 +78,7 @@ interface Candidate {
 }
 
 /** What the last word may become; nothing where it may be any text, or a file. */
-export function candidates(program: Command, words: readonly string[]): Candidate[] {
+function candidates(program: Command, words: readonly string[]): Candidate[] {
   const last = words.at(-1) ?? '';
   const { command, option } = placeOf(
     program,

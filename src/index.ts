@@ -14,15 +14,30 @@ export {
   type LayerContents,
   trim,
 } from '../attention/cache/cache.js';
-export { type KvAmax, type KvConfig, type KvDtype, type KvFormat, kvFormat } from '../attention/cache/codec/format.js';
+export type { RowCodec, StoredPart } from '../attention/cache/codec/codec.js';
+export {
+  type FloatFormat,
+  type Fp8Format,
+  type IntegerFormat,
+  KV_DTYPES,
+  type KvAmax,
+  type KvConfig,
+  type KvDtype,
+  type KvFormat,
+  kvFormat,
+} from '../attention/cache/codec/format.js';
+export type { RowLayout } from '../attention/cache/codec/layout.js';
 export { fnv1a, HashIndex, type PrefixHash } from '../attention/cache/hash-index.js';
 export { CACHE_SIZES, CACHES, type CacheName, type CacheSizes, type CacheSource } from '../attention/cache/index.js';
+export type { LayerPlan } from '../attention/cache/layer-plan.js';
 export { LayeredCache, type LayerStore } from '../attention/cache/layered.js';
 export { type Page, PagePool } from '../attention/cache/page-pool.js';
 export { PagedCache } from '../attention/cache/paged.js';
 export { type Fed, idealBytes, plannedBytes } from '../attention/cache/plan.js';
 export type { PrefixIndex } from '../attention/cache/prefix-index.js';
 export { RadixIndex } from '../attention/cache/radix-index.js';
+export type { LayerRows } from '../attention/cache/rows.js';
+export type { TokenLog } from '../attention/cache/token-log.js';
 export { flashOf } from '../attention/kernel/flash.js';
 export { DEVICE_NAMES, type DeviceName } from '../attention/kernel/gpu/device.js';
 export { closeDevices, DEVICE_CHOICES, type DeviceChoice } from '../attention/kernel/gpu/devices.js';
@@ -36,6 +51,7 @@ export { POSITION_POLICIES, type PositionPolicy, SlotRotations } from '../attent
 export type {
   RowStore,
   Stored,
+  StoredDtype,
   StoredForm,
   StoredKind,
   StoredRows,
@@ -66,7 +82,7 @@ export {
 } from '../attention/visibility/index.js';
 export { windowOfPast } from '../attention/visibility/sliding.js';
 export type { Visibility } from '../attention/visibility/visibility.js';
-export { eosIdsOf } from './checkpoint/folder.js';
+export { eosIdsOf, type SamplingDefaults, samplingOf } from './checkpoint/folder.js';
 export { type HubOptions, modelFolder } from './checkpoint/hub/model-folder.js';
 export type { HubProgress } from './checkpoint/hub/snapshot.js';
 export type { ModelNeed } from './checkpoint/hub/wanted.js';
@@ -86,7 +102,9 @@ export {
   UsageError,
 } from './errors.js';
 export { loadCache, saveCache } from './generate/cache-file.js';
+export { Conversation } from './generate/conversation.js';
 export { type FeedOptions, feed, type GeneratedToken, type GenerateOptions, generate } from './generate/generate.js';
+export { rewind } from './generate/rewind.js';
 export {
   argmax,
   createSampler,
@@ -140,6 +158,7 @@ export { type Golden, type GoldenOptions, makeGolden, writeGolden } from './refe
 export { type Architecture, type Inspection, inspect } from './reference/inspect.js';
 export { nameOfRule, type Relation, type RunChoice, relationOf } from './reference/lattice.js';
 export {
+  type Allocation,
   MEMORY_FORMATS,
   type MemoryAsked,
   type MemoryFigures,
@@ -159,8 +178,18 @@ export {
   type QualityOptions,
 } from './reference/quality.js';
 export { AXES, type Axis } from './tensor/axes.js';
+export type { Float8Dtype, FloatBits, FloatDtype } from './tensor/dtype.js';
 export type { Matrix } from './tensor/matrix.js';
 export { expectShape, type Floats, flat, type Precision, type Tensor, tensor } from './tensor/tensor.js';
+export {
+  type ChatMessage,
+  type ChatOptions,
+  type ChatTemplate,
+  chatTemplate,
+  loadChatTemplate,
+  type TemplateTokens,
+  templateTokens,
+} from './text/chat-template.js';
 export { detokenizer, stopFilter, type TextStream } from './text/stream.js';
 export { type DecodeOptions, type EncodeOptions, loadTokenizer, type TextTokenizer } from './text/tokenizer.js';
 export { VERSION } from './version.js';

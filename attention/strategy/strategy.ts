@@ -91,11 +91,11 @@ export interface LatentWeights {
   readonly kind: 'latent';
   /** [H (nope + R), D], or through a latent of its own. */
   readonly query: Linear | LatentQueryWeights;
-  /** [C + R, D]: the latent, then the rope key. */
+  /** [C + R, D], the latent, then the rope key. */
   readonly compress: Linear;
   /** [C] */
   readonly latentNorm: NormWeights;
-  /** [H (nope + V), C]: for each head its key rows, then its value rows. */
+  /** [H (nope + V), C], for each head its key rows, then its value rows. */
   readonly expand: Linear;
   /** [D, H V] */
   readonly output: Linear;

@@ -10,7 +10,7 @@ export interface Divergence {
   readonly top1: number;
 }
 
-/** @param found, exact logits [T, N], flat @param vocabulary N */
+/** Of logits `found` from those that are `exact`, both [T, N], flat. @param vocabulary N */
 export function divergenceOf(found: Floats, exact: Floats, vocabulary: number): Divergence {
   const tokens = exact.length / vocabulary;
   let [sum, maxKl, same] = [0, 0, 0];

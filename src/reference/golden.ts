@@ -13,7 +13,7 @@ import { VERSION } from '../version.js';
 export interface Golden {
   /** [T] the prompt */
   readonly inputIds: readonly number[];
-  /** [T + max(steps - 1, 0), N]: one row for each token that was fed; row t predicts token t + 1. */
+  /** [T + max(steps - 1, 0), N], one row for each token that was fed; row t predicts token t + 1. */
   readonly logits: Floats;
   readonly vocabulary: number;
   /** [steps] greedy continuation; an end-of-sequence token does not end it. */

@@ -29,7 +29,7 @@ const BASELINE: KvConfig = { dtype: 'bfloat16' };
 /** Caches whose allocation is shown. A ring has a meaning where some layer has a window. */
 const ALLOCATIONS = ['contiguous', 'paged', 'preallocated', 'ring'] as const;
 
-type Allocation = (typeof ALLOCATIONS)[number];
+export type Allocation = (typeof ALLOCATIONS)[number];
 
 /** Bytes by what they are counted for; null where the cache is refused. */
 export type MemoryFigures = Readonly<Record<'ideal' | Allocation, number | null>>;

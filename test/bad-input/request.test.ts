@@ -1,5 +1,5 @@
 /** Requests that cannot be served: 51 to 55. */
-import { existsSync } from 'node:fs';
+import { existsSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import fc from 'fast-check';
 import { expect } from 'vitest';
@@ -155,4 +155,28 @@ bad(54, 'a negative number of new tokens, a temperature that is NaN', async () =
   }
 });
 
-bad.todo(55, 'a chat template that raises');
+bad(55, 'a chat template that raises', async () => {
+  const raising = (template: string) =>
+    damaged(AUSTEN, (copy) => writeFileSync(join(copy, 'chat_template.jinja'), template));
+  const chat = (folder: string, args: readonly string[] = []) => ['chat', 'Hello', '--model', folder, ...args];
+  const own = raising("{{ raise_exception('Only users may begin.') }}");
+  const refuses = `${join(own, 'chat_template.jinja')}: the chat template refuses this conversation: Only users may begin.`;
+  await expectRefused(chat(own), { code: 1, says: [refuses], folder: own });
+  const broken = raising('{{ messages[0].content.nonsense() }}');
+  await expectRefused(chat(broken), {
+    code: 1,
+    says: ['chat_template.jinja: the chat template cannot render'],
+    folder: broken,
+  });
+  const open = raising('{% for m in messages %}');
+  await expectRefused(chat(open), {
+    code: 1,
+    says: ['chat_template.jinja: the chat template is not valid Jinja'],
+    folder: open,
+  });
+  const given = join(raising("{{ raise_exception('No.') }}"), 'chat_template.jinja');
+  await expectRefused(chat(own, ['--chat-template', given]), {
+    code: 1,
+    says: [`${given}: the chat template refuses`],
+  });
+});

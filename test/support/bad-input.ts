@@ -41,9 +41,6 @@ export function bad(number: number, what: string, test: () => Promise<void>): vo
   it.concurrent(`${number}: ${what}`, test);
 }
 
-/** A numbered input of something that is not there yet. */
-bad.todo = (number: number, what: string): void => it.todo(`${number}: ${what}`);
-
 interface Refusal {
   /** 1: what was given cannot be used; 2: it was asked for in a wrong way. */
   readonly code: 1 | 2;

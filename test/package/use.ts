@@ -1,0 +1,24 @@
+/** What a project that depends on the package might do; `.ci/run` compiles it there, against the package's types, and runs it. */
+import {
+  Conversation,
+  chatTemplate,
+  embeddedModel,
+  type GeneratedToken,
+  generate,
+  loadModel,
+  loadTokenizer,
+  type Model,
+  modelFolder,
+} from 'touchstone-lm';
+
+const folder = await modelFolder(embeddedModel());
+const model: Model = loadModel(folder, { cache: 'paged' });
+const tokenizer = loadTokenizer(folder, model.config.vocabulary);
+if (!tokenizer) throw new Error('the embedded checkpoint has a tokenizer');
+const template = chatTemplate('{{ messages[0].content }}', {}, 'template');
+const conversation = new Conversation(model, tokenizer, template, { messages: [{ role: 'user', content: 'It was' }] });
+const tokens: GeneratedToken[] = [];
+for await (const token of generate(model, conversation.prompt(), conversation.cache, { maxNewTokens: 4 })) {
+  tokens.push(token);
+}
+if (tokens.length !== 4) throw new Error(`expected 4 tokens, got ${tokens.length}`);

@@ -84,6 +84,7 @@ export { windowOfPast } from '../attention/visibility/sliding.js';
 export type { Visibility } from '../attention/visibility/visibility.js';
 export { eosIdsOf, type SamplingDefaults, samplingOf } from './checkpoint/folder.js';
 export { type HubOptions, modelFolder } from './checkpoint/hub/model-folder.js';
+export type { Environment } from './checkpoint/hub/settings.js';
 export type { HubProgress } from './checkpoint/hub/snapshot.js';
 export type { ModelNeed } from './checkpoint/hub/wanted.js';
 export type { Dtype, Header, TensorEntry } from './checkpoint/safetensors/header.js';

@@ -4,7 +4,7 @@ import { CheckpointError, HubError, UsageError } from '../../errors.js';
 import { cacheOf } from './cache.js';
 import type { HubClient } from './client.js';
 import { type HubModel, hubModelOf, isRevision } from './name.js';
-import { type HubSettings, settingsOf } from './settings.js';
+import { type Environment, type HubSettings, settingsOf } from './settings.js';
 import { type HubProgress, type SnapshotOptions, snapshotOf } from './snapshot.js';
 import type { ModelNeed } from './wanted.js';
 
@@ -14,7 +14,7 @@ export interface HubOptions {
   /** A branch, a tag or a commit, in place of `@revision`; main by default. */
   readonly revision?: string | undefined;
   /** What to read HF_HOME, HF_ENDPOINT, HF_TOKEN and the others from; the process's own by default. */
-  readonly env?: NodeJS.ProcessEnv | undefined;
+  readonly env?: Environment | undefined;
   /** What the model is needed for; by default its text, and a model without a tokenizer.json is an error. */
   readonly need?: ModelNeed | undefined;
   /** Told of every piece that arrives. */

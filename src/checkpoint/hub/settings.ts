@@ -4,6 +4,9 @@ import { homedir } from 'node:os';
 import { join, resolve } from 'node:path';
 import { UsageError } from '../../errors.js';
 
+/** Variables by name, as `process.env` has them. */
+export type Environment = Readonly<Record<string, string | undefined>>;
+
 export interface HubSettings {
   /** Without a slash at its end. */
   readonly endpoint: string;
@@ -22,7 +25,7 @@ export interface HubSettings {
 const ENDPOINT = 'https://huggingface.co';
 
 /** @throws UsageError naming the variable that makes no sense */
-export function settingsOf(env: NodeJS.ProcessEnv): HubSettings {
+export function settingsOf(env: Environment): HubSettings {
   const home = expanded(env.HF_HOME || join(env.XDG_CACHE_HOME || join(homeOf(env), '.cache'), 'huggingface'), env);
   const cache = expanded(env.HF_HUB_CACHE || env.HUGGINGFACE_HUB_CACHE || join(home, 'hub'), env);
   return {
@@ -36,7 +39,7 @@ export function settingsOf(env: NodeJS.ProcessEnv): HubSettings {
   };
 }
 
-function endpointOf(env: NodeJS.ProcessEnv): string {
+function endpointOf(env: Environment): string {
   const endpoint = (env.HF_ENDPOINT || ENDPOINT).trim().replace(/\/+$/, '');
   const url = URL.canParse(endpoint) ? new URL(endpoint) : null;
   if (url?.username || url?.password) {
@@ -48,7 +51,7 @@ function endpointOf(env: NodeJS.ProcessEnv): string {
   );
 }
 
-function tokenOf(env: NodeJS.ProcessEnv, home: string): string | null {
+function tokenOf(env: Environment, home: string): string | null {
   const named = cleaned(env.HF_TOKEN || env.HUGGING_FACE_HUB_TOKEN);
   const file = expanded(env.HF_TOKEN_PATH || join(home, 'token'), env);
   const token = named ?? cleaned(textOf(file));
@@ -71,7 +74,7 @@ function textOf(file: string): string | undefined {
   }
 }
 
-function secondsOf(env: NodeJS.ProcessEnv, name: string): number {
+function secondsOf(env: Environment, name: string): number {
   const text = env[name]?.trim();
   if (!text) return 10;
   const seconds = Number(text);
@@ -83,12 +86,12 @@ function isTrue(text: string | undefined): boolean {
   return ['1', 'ON', 'YES', 'TRUE'].includes((text ?? '').toUpperCase());
 }
 
-function homeOf(env: NodeJS.ProcessEnv): string {
+function homeOf(env: Environment): string {
   return env.HOME || homedir();
 }
 
 /** A leading `~` and variables of the environment, as Python's expanduser and expandvars replace them. */
-function expanded(path: string, env: NodeJS.ProcessEnv): string {
+function expanded(path: string, env: Environment): string {
   const absolute = path === '~' || /^~[/\\]/.test(path) ? homeOf(env) + path.slice(1) : path;
   return absolute.replace(/\$(?:\{(\w+)\}|(\w+))/g, (all, braced, bare) => env[braced ?? bare] ?? all);
 }

@@ -80,7 +80,11 @@ describe('touchstone bench cache', () => {
     ],
     [['bench', 'cache', '--requests', '2', '--no-times'], 2, 'No request ever waits for memory'],
     [['bench', 'cache', '--model', 'x', '--no-times'], 2, '--model: with --no-times no model is run'],
-    [[...SMALL, '--model', '/nowhere'], 1, '/nowhere: expected a checkpoint folder'],
+    [
+      [...SMALL, '--model', '/nowhere'],
+      1,
+      '/nowhere: there is no such folder; expected a checkpoint folder, or a model of the hub',
+    ],
   ])('%j ends with code %i and one sentence', (args, code, message) => {
     const found = touchstone(args);
     expect(found.err).toContain(message);

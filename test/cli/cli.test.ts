@@ -37,7 +37,11 @@ describe('touchstone', () => {
     [['golden', fixture(NO_TOKENIZER), '--ids', '1'], 2, "required option '--out <file>' not specified"],
     [['golden', fixture(NO_TOKENIZER), '--out', 'x'], 2, 'Expected one of --prompt, --ids and --ids-file, got none'],
     [['generate', 'x', '-n', '600'], 1, "exceed the model's context of 512; ask for at most 510 new tokens, or let it"],
-    [['generate', 'x', '--model', '/nowhere'], 1, '/nowhere: expected a checkpoint folder'],
+    [
+      ['generate', 'x', '--model', '/nowhere'],
+      1,
+      '/nowhere: there is no such folder; expected a checkpoint folder, or a model of the hub',
+    ],
     [['golden', fixture(NO_TOKENIZER), '--ids-file', '', '--out', 'x'], 1, ': cannot be read (ENOENT)'],
     [['generate', '--prompt-file', '/nowhere'], 1, '/nowhere: cannot be read (ENOENT)'],
     [
@@ -52,7 +56,11 @@ describe('touchstone', () => {
       1,
       '/nowhere/x: cannot be written (ENOENT)',
     ],
-    [['inspect', '/nowhere'], 1, '/nowhere: expected a checkpoint folder'],
+    [
+      ['inspect', '/nowhere'],
+      1,
+      '/nowhere: there is no such folder; expected a checkpoint folder, or a model of the hub',
+    ],
   ])('%j ends with code %i and one sentence', (args, code, message) => {
     const found = touchstone(args);
     expect(found.err).toContain(message);

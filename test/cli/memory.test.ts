@@ -192,7 +192,7 @@ describe('touchstone memory', () => {
 
   it.each<[args: string[], message: string]>([
     [['llama3-70b'], 'presets written nearly like it are llama-3-70b, '],
-    [['zzzz'], 'zzzz is neither a preset nor a checkpoint folder; --list prints all'],
+    [['zzzz'], 'zzzz is neither a preset, a checkpoint folder, nor owner/name of the hub; --list prints all'],
     [
       ['llama-3-70b', '--layers', '3'],
       '--layers: llama-3-70b has a shape of its own; give a model, or a shape by flags',
@@ -257,7 +257,7 @@ describe('touchstone memory', () => {
     const found = touchstone(['memory', '/nowhere/model']);
     expect([found.code, found.err]).toEqual([
       1,
-      'touchstone: /nowhere/model: expected a checkpoint folder with config.json and model.safetensors.\n',
+      'touchstone: /nowhere/model: there is no such folder; expected a checkpoint folder, or a model of the hub as owner/name[@revision].\n',
     ]);
   });
 });

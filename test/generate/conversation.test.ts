@@ -7,8 +7,10 @@ import { generate } from '../../src/generate/generate.js';
 import { loadModel } from '../../src/model/load.js';
 import { chatTemplate } from '../../src/text/chat-template.js';
 import { detokenizer } from '../../src/text/stream.js';
+import type { TextTokenizer } from '../../src/text/tokenizer.js';
 import { loadTokenizer } from '../../src/text/tokenizer.js';
 import { fixture } from '../support/fixtures.js';
+import { CORPUS, KINDS, tokenizerOf } from '../support/tokenizers.js';
 
 const model = loadModel(fixture('austen-llama'));
 const tokenizer = loadTokenizer(fixture('austen-llama'), model.config.vocabulary)!;
@@ -140,6 +142,44 @@ describe('a conversation', () => {
       );
       const text = detokenizer(tokenizer, prompt);
       conversation.reply(ids, ids.map((id) => text.push(id)).join('') + text.end());
+    }
+  });
+
+  const ends = (kind: TextTokenizer) =>
+    [
+      '<|im_end|>',
+      '<|eot_id|>',
+      '<|end|>',
+      '<end_of_turn>',
+      '</s>',
+      '<eos>',
+      '<|endoftext|>',
+      '<｜end▁of▁sentence｜>',
+      '<|end_of_text|>',
+    ].find((token) => kind.isSpecial(kind.idOf(token) ?? -1));
+
+  it.each(KINDS)('has the tokens of the whole, in the form of %s, whatever is said', (kind) => {
+    const own = tokenizerOf(kind);
+    const end = ends(own)!;
+    expect(end).toBeDefined();
+    const template = chatTemplate(
+      `{% for m in messages %}{{ m.role + ':' + m.content + '${end}' }}{% endfor %}{{ 'assistant:' }}`,
+      {},
+      'test',
+    );
+    const whole = (text: string) => own.encode(text, { specialTokens: false });
+    for (let i = 0; i < 120; i += 4) {
+      const conversation = new Conversation(model, own, template);
+      for (const [ask, answer] of [CORPUS.slice(i, i + 2), CORPUS.slice(i + 2, i + 4)] as [string, string][]) {
+        conversation.messages.push({ role: 'user', content: ask });
+        const text = template.render(conversation.messages);
+        const prompt = conversation.prompt();
+        expect(prompt, text).toEqual(whole(text));
+        const spoken = whole(`${text} ${answer}${end}`); // as a model would say it
+        if (spoken.slice(0, prompt.length).join() !== prompt.join()) break; // it begins within a token
+        const ids = spoken.slice(prompt.length);
+        conversation.reply(ids, own.decode(spoken).slice(own.decode(prompt).length));
+      }
     }
   });
 });

@@ -1,0 +1,125 @@
+/** What is different on a terminal: bars, and a chat that is typed. */
+import { spawn, spawnSync } from 'node:child_process';
+import { writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { stripVTControlCharacters } from 'node:util';
+import { expect, it } from 'vitest';
+import { copyOf } from '../support/checkpoint.js';
+import { MAIN } from '../support/cli.js';
+import { fixture, temporaryFolder } from '../support/fixtures.js';
+import { describeWith } from '../support/parts.js';
+
+const { stdout: version } = spawnSync('script', ['--version'], { encoding: 'utf8' });
+const missing = version?.includes('util-linux') ? null : 'there is no `script` of util-linux to make a terminal.';
+
+interface Screen {
+  readonly text: string;
+  readonly code: number | null;
+}
+
+/** Runs a command on a terminal; each time the screen ends as expected, the next keys are typed. */
+async function onTerminal(
+  args: readonly string[],
+  typed: readonly (readonly [RegExp, string])[] = [],
+): Promise<Screen> {
+  const line = [process.execPath, MAIN, ...args].map((word) => `'${word}'`).join(' ');
+  const child = spawn('script', ['-qefc', line, '/dev/null'], { env: { ...process.env, HF_HUB_OFFLINE: '1' } });
+  const keys = [...typed];
+  let [text, seen] = ['', 0];
+  child.stdout.on('data', (piece: Buffer) => {
+    text += piece;
+    const [next] = keys;
+    if (!next?.[0].test(stripVTControlCharacters(text.slice(seen)))) return;
+    seen = text.length;
+    keys.shift();
+    child.stdin.write(next[1]);
+  });
+  const code = await new Promise<number | null>((resolve) => child.once('close', resolve));
+  expect(keys, text).toEqual([]);
+  return { text, code };
+}
+
+const count = (text: string, part: string) => text.split(part).length - 1;
+const PROMPT = /> $/;
+
+/** A checkpoint that talks until it is stopped. */
+function talker(): string {
+  const folder = copyOf('austen-llama');
+  writeFileSync(
+    join(folder, 'chat_template.jinja'),
+    '{{ bos_token }}{% for m in messages %}{{ m.content + eos_token }}{% endfor %}',
+  );
+  return folder;
+}
+
+describeWith(missing, 'on a terminal', () => {
+  it('a chat answers what is typed, and knows a few words of its own', async () => {
+    const args = ['chat', '--model', talker(), '-n', '6', '--stats'];
+    const { text, code } = await onTerminal(args, [
+      [PROMPT, '/help\r'],
+      [PROMPT, 'Good morning,\\\r'],
+      [/\. $/, 'my dear.\r'],
+      [/turn 1[\s\S]*> $/, '/again\r'],
+      [/turn 2[\s\S]*> $/, '/nonsense\r'],
+      [PROMPT, '/undo\r'],
+      [PROMPT, '/reset\r'],
+      [PROMPT, 'Adieu.\r'],
+      [/turn 3[\s\S]*> $/, '/exit\r'],
+    ]);
+    expect(code).toBe(0);
+    expect(text).toContain('/again   another reply');
+    expect(text).toContain('There is no /nonsense; /help lists what there is.');
+    const prompts = [...text.matchAll(/turn \d +(\d+) tokens before the reply/g)].map(([, tokens]) => Number(tokens));
+    expect(prompts[1]).toBe(prompts[0]); // the same question
+    expect(prompts[2]).toBeLessThan(prompts[0]!); // and a new conversation
+  });
+
+  it('Ctrl-C ends a reply, not the chat; where a message is typed it ends the chat with 130', async () => {
+    const args = ['chat', '--model', talker(), '--stats'];
+    const { text, code } = await onTerminal(args, [
+      [PROMPT, 'Good morning.\r'],
+      [/Good morning\.\s+\S/, '\x03'],
+      [/\(interrupted\)[\s\S]*> $/, '\x03'],
+    ]);
+    expect(text).toContain('turn 1');
+    expect(code).toBe(130);
+    expect(text).not.toContain('    at ');
+  });
+
+  it('an error ends a turn, not the chat', async () => {
+    const folder = talker();
+    const template =
+      "{% if messages[0].content == 'x' %}{{ raise_exception('No x.') }}{% endif %}{{ messages[0].content }}";
+    writeFileSync(join(folder, 'chat_template.jinja'), template);
+    const { text, code } = await onTerminal(
+      ['chat', '--model', folder, '-n', '2', '--stats'],
+      [
+        [PROMPT, 'x\r'],
+        [/No x\.[\s\S]*> $/, 'y\r'],
+        [/turn 1[\s\S]*> $/, '\x04'],
+      ],
+    );
+    expect(text).toContain('refuses this conversation: No x.');
+    expect(code).toBe(0);
+  });
+
+  it('a long prompt has a bar, which is gone when its text comes, with the cursor as it was', async () => {
+    const out = join(temporaryFolder(), 'golden.safetensors');
+    const ids = Array.from({ length: 400 }, (_, i) => i + 2).join();
+    const args = ['golden', fixture('austen-llama'), '--ids', ids, '--prefill-chunk', '8', '--out', out];
+    const { text, code } = await onTerminal(args);
+    expect(code).toBe(0);
+    expect(text).toMatch(/tokens \[.*\] \d+% \| \d+ of 400/);
+    expect(count(text, '\x1b[?25l')).toBeGreaterThan(0);
+    expect(count(text, '\x1b[?25l')).toBe(count(text, '\x1b[?25h'));
+    expect(text.trimEnd().split('\n').at(-1)).toContain(`${out}: logits [400, 1024]`);
+  });
+
+  it('Ctrl-C in the middle of a bar gives the cursor back', async () => {
+    const ids = Array.from({ length: 500 }, (_, i) => i + 2).join();
+    const args = ['generate', '--ids', ids, '-n', '4', '--prefill-chunk', '8'];
+    const { text, code } = await onTerminal(args, [[/prefill \[/, '\x03']]);
+    expect(code).toBe(130);
+    expect(count(text, '\x1b[?25l')).toBe(count(text, '\x1b[?25h'));
+  });
+});

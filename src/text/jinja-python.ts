@@ -38,10 +38,18 @@ function printed(node: Node): Node {
 function replacement(node: Node): Node {
   const { type } = node;
   if (type === 'For') return overUndefined(node);
-  if (type === 'CallExpression') return strips(node);
+  if (type === 'CallExpression') return method(node);
   if (type === 'FilterExpression') return filtered(node);
-  if (type !== 'BinaryExpression' || (node.operator as { value: string }).value !== '~') return node;
-  return { ...node, left: printed(node.left as Node), right: printed(node.right as Node) };
+  return type === 'BinaryExpression' ? binary(node) : node;
+}
+
+/** `~` of what is printed, and Python's `==`: lists are equal by their members, and what is undefined is not None. */
+function binary(node: Node): Node {
+  const { value: operator } = node.operator as { value: string };
+  const [left, right] = [node.left as Node, node.right as Node];
+  if (operator === '~') return { ...node, left: printed(left), right: printed(right) };
+  if (operator !== '==' && operator !== '!=') return node;
+  return call(operator === '==' ? 'python_eq' : 'python_ne', [list([left]), list([right])]);
 }
 
 /** `for x in operand` becomes `for x in operand | default([])`. */
@@ -56,9 +64,10 @@ function orNothing(operand: Node): Node {
 }
 
 /** `text.strip(...)` and its like. */
-function strips(node: Node): Node {
+function method(node: Node): Node {
   const { object, property, computed } = node.callee as Node;
   const name = computed ? undefined : (property as Node | undefined)?.value;
+  if (name === 'capitalize') return call('python_capitalize', [object as Node]);
   if (name !== 'strip' && name !== 'lstrip' && name !== 'rstrip') return node;
   return call(`python_${name}`, [object as Node, ...(node.args as Node[])]);
 }
@@ -69,6 +78,7 @@ function filtered(node: Node): Node {
   const args = filter.type === 'CallExpression' ? (filter.args as Node[]) : [];
   if (name === 'trim') return call('python_strip', [printed(operand), ...args]);
   if (name === 'string') return printed(operand);
+  if (name === 'capitalize') return call('python_capitalize', [printed(operand)]);
   if (name === 'title') return call('python_title', [printed(operand)]);
   return name === 'length' || name === 'count' ? call('python_len', [operand]) : node;
 }
@@ -96,6 +106,9 @@ export const PYTHON = {
   /** As the filter of jinja2: letters after a blank, a hyphen or an opening bracket. */
   python_title: (text: string) =>
     text.replace(/[^-\s({[<]+/g, ([first, ...rest]) => first!.toUpperCase() + rest.join('').toLowerCase()),
+  python_capitalize: ([first = '', ...rest]: string) => first.toUpperCase() + rest.join('').toLowerCase(),
+  python_eq: ([left]: readonly [Value], [right]: readonly [Value]) => equal(left, right),
+  python_ne: ([left]: readonly [Value], [right]: readonly [Value]) => !equal(left, right),
   python_len: (value: unknown) => {
     if (value === undefined) return 0;
     if (typeof value === 'string') return [...value].length;
@@ -117,6 +130,23 @@ function stripped(text: unknown, characters: unknown, left: boolean, right: bool
   while (left && from < to && drop.has(parts[from]!)) from++;
   while (right && to > from && drop.has(parts[to - 1]!)) to--;
   return parts.slice(from, to).join('');
+}
+
+const NUMBERS = new Set(['IntegerValue', 'FloatValue', 'BooleanValue']);
+
+function equal(a: Value, b: Value): boolean {
+  if (NUMBERS.has(a.type) && NUMBERS.has(b.type)) return Number(a.value) === Number(b.value);
+  if (a.type !== b.type) return false;
+  if (Array.isArray(a.value) && Array.isArray(b.value)) {
+    const others = b.value as Value[];
+    return a.value.length === others.length && (a.value as Value[]).every((one, i) => equal(one, others[i]!));
+  }
+  if (!(a.value instanceof Map) || !(b.value instanceof Map)) return a.value === b.value;
+  const others = b.value as Map<string, Value>;
+  const members = [...(a.value as Map<string, Value>)];
+  return (
+    members.length === others.size && members.every(([key, one]) => others.has(key) && equal(one, others.get(key)!))
+  );
 }
 
 /** Python's `str` of what is no text. */

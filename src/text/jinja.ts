@@ -44,7 +44,7 @@ function range(first: number, second?: number, step = 1): number[] {
   return Array.from({ length: Math.max(Math.ceil((stop - start) / step), 0) }, (_, i) => start + i * step);
 }
 
-/** Python's `strftime` in the C locale, as far as templates go; `%-d` is without the zero before it. */
+/** Python's `strftime` in the C locale, as far as templates go; `%-d` is without the zero before it. @throws Error for what it does not know */
 export function strftime(date: Date, format: string): string {
   const name = (options: Intl.DateTimeFormatOptions) => new Intl.DateTimeFormat('en-US', options).format(date);
   const hour = date.getHours();
@@ -62,13 +62,21 @@ export function strftime(date: Date, format: string): string {
     B: name({ month: 'long' }),
     a: name({ weekday: 'short' }),
     A: name({ weekday: 'long' }),
+    e: String(date.getDate()).padStart(2, ' '),
+    j: String(dayOfYear(date)).padStart(3, '0'),
     '%': '%',
   };
   return format.replace(/%(-?)([a-zA-Z%])/g, (whole, bare: string, key: string) => {
     const part = parts[key];
-    if (typeof part !== 'number') return part ?? whole;
+    if (part === undefined) throw new Error(`strftime_now does not know ${whole}`);
+    if (typeof part !== 'number') return part;
     return bare === '' ? String(part).padStart(2, '0') : String(part);
   });
+}
+
+function dayOfYear(date: Date): number {
+  const days = (month: number, day: number) => Date.UTC(date.getFullYear(), month, day) / 86_400_000;
+  return days(date.getMonth(), date.getDate()) - days(0, 0);
 }
 
 /** `{% generation %}` marks what a model wrote, for training; nothing is rendered for it. */

@@ -66,6 +66,12 @@ describe('a template', () => {
     ['{% for x in missing %}x{% else %}none{% endfor %}', 'none'],
     ['{% for x in missing if x %}x{% endfor %}|', '|'],
     ['{% for i in range(3) %}{{ i }}{% endfor %}{% for i in range(5, 0, -2) %}{{ i }}{% endfor %}', '012531'],
+    ['{{ missing == none }}{{ none == none }}{{ messages[0].x == none }}{{ missing != none }}', 'FalseTrueFalseTrue'],
+    [
+      "{{ ['a'] == ['a'] }}{{ [] == [] }}{{ ['a'] == ['b'] }}{{ {'a': [1]} == {'a': [1]} }}{{ 1 == 1.0 }}{{ 1 == true }}{{ 1 == '1' }}",
+      'TrueTrueFalseTrueTrueTrueFalse',
+    ],
+    ["{{ 'éCOLE' | capitalize }}{{ 'éCOLE x'.capitalize() }}", 'ÉcoleÉcole x'],
     ['{%- generation %}a{%- endgeneration -%} b', 'ab'],
   ])('%s', (source, expected) => {
     expect(render(source, { mark: '\uFEFF', next: '\u0085' })).toBe(expected);
@@ -73,9 +79,10 @@ describe('a template', () => {
 
   it('tells the date in English, whatever the machine speaks', () => {
     const date = new Date(2024, 6, 4, 15, 5, 9);
-    expect(strftime(date, '%d %b %Y|%B %-d, %y|%A %a|%I:%M:%S %p %H|%m|%%|%Q')).toBe(
-      '04 Jul 2024|July 4, 24|Thursday Thu|03:05:09 PM 15|07|%|%Q',
+    expect(strftime(date, '%d %b %Y|%B %-d, %y|%A %a|%I:%M:%S %p %H|%m|%e|%j|%%')).toBe(
+      '04 Jul 2024|July 4, 24|Thursday Thu|03:05:09 PM 15|07| 4|186|%',
     );
+    expect(() => strftime(date, '%Q')).toThrow('strftime_now does not know %Q');
     expect(render("{{ strftime_now('%Y') }}")).toBe(String(new Date().getFullYear()));
   });
 

@@ -1,6 +1,7 @@
 /** Where the messages of a chat come from: an argument, a terminal, or lines of standard input. */
 import { createInterface } from 'node:readline';
-import { TouchstoneError, UsageError } from '../src/errors.js';
+import { RequestError, TouchstoneError, UsageError } from '../src/errors.js';
+import { writeAtomically } from '../src/files.js';
 import type { ChatMessage } from '../src/text/chat-template.js';
 import type { Chat } from './chat-turn.js';
 
@@ -14,12 +15,13 @@ export async function converse(
   beginning: readonly ChatMessage[],
 ): Promise<void> {
   const { messages } = chat.conversation;
-  const asked = messages.at(-1)?.role === 'user';
+  const asked = !['assistant', 'system', undefined].includes(messages.at(-1)?.role); // a user, or a tool
   if (message !== undefined && asked) {
     throw new UsageError(
       'The conversation of --messages ends with a question already; leave out the message, or the question.',
     );
   }
+  if (message?.trim() === '') throw new UsageError('The message is empty; give at least one character.');
   if (message !== undefined) messages.push({ role: 'user', content: message });
   if (message !== undefined || asked) await answer(chat);
   if (message !== undefined || (asked && !process.stdin.isTTY)) return;
@@ -35,59 +37,84 @@ async function fromLines(chat: Chat): Promise<void> {
   }
 }
 
-/** Ctrl-C ends a reply; without one under way it ends the chat, as it does where nobody is at a terminal. */
-async function answer(chat: Chat): Promise<void> {
+/** Ctrl-C ends a reply; without one under way it ends the chat, as it does where nobody is at a terminal. @returns as `Chat.answer` */
+async function answer(chat: Chat): Promise<boolean> {
   const stop = new AbortController();
   const interrupt = () => stop.abort();
   if (process.stdin.isTTY) process.on('SIGINT', interrupt);
   try {
-    await chat.answer(stop.signal);
+    return await chat.answer(stop.signal);
   } finally {
     process.removeListener('SIGINT', interrupt);
   }
 }
 
-const HELP = `A line is a message; one that ends in \\ goes on in the next line. Ctrl-C ends a reply, Ctrl-D the chat.
-/again   another reply to the last message
-/undo    take the last message and its reply back
-/reset   begin a new conversation
-/help    this list
-/exit    end
+const HELP = `A line is a message; one that ends in \\ goes on in the next line, and one that begins with // is a message with one /.
+Ctrl-C ends a reply, Ctrl-D the chat.
+/again      another reply to the last message
+/undo       take the last message and its reply back
+/reset      begin a new conversation
+/save FILE  write the conversation, for --messages FILE
+/help       this list
+/exit       end
 `;
 
 async function onTerminal(chat: Chat, beginning: readonly ChatMessage[]): Promise<void> {
-  const { conversation } = chat;
-  const { messages } = conversation;
-  process.stderr.write('(/help lists what can be typed here beside messages)\n');
+  const { messages } = chat.conversation;
+  tell('(/help lists what can be typed here beside messages)');
   const history: string[] = [];
   for (;;) {
     const line = await typed(history);
     if (line === null || line === '/exit') return;
-    if (line === '/help') process.stderr.write(HELP);
-    else if (line === '/reset') conversation.reset(beginning);
-    else if (line === '/undo') messages.splice(lastQuestion(messages));
-    else if (line === '/again') messages.splice(lastQuestion(messages) + 1);
-    else if (line.startsWith('/')) process.stderr.write(`There is no ${line}; /help lists what there is.\n`);
-    else if (line !== '') messages.push({ role: 'user', content: line });
-    if (messages.at(-1)?.role === 'user') await answerOrTell(chat);
+    const before = [...messages];
+    try {
+      const asks = obey(chat, line, beginning);
+      if (asks && !(await answer(chat))) {
+        messages.splice(0, messages.length, ...before);
+        tell('(nothing was said, and the message is taken back)');
+      }
+    } catch (error) {
+      if (!(error instanceof TouchstoneError)) throw error; // an error ends a turn, not the chat
+      messages.splice(0, messages.length, ...before);
+      tell(`touchstone: ${error.message}`);
+    }
   }
 }
 
-/** An error ends a turn, not the chat. */
-async function answerOrTell(chat: Chat): Promise<void> {
-  try {
-    await answer(chat);
-  } catch (error) {
-    if (!(error instanceof TouchstoneError)) throw error;
-    process.stderr.write(`touchstone: ${error.message}\n`);
-    chat.conversation.messages.pop();
+/** Does what a line says. @returns whether the conversation waits for an answer then */
+function obey(chat: Chat, line: string, beginning: readonly ChatMessage[]): boolean {
+  const { messages } = chat.conversation;
+  const [command, argument] = line.split(/\s+(.*)/s);
+  const last = messages.findLastIndex(({ role }) => role === 'user');
+  if (line === '') return false;
+  if (!line.startsWith('/') || line.startsWith('//')) {
+    messages.push({ role: 'user', content: line.replace(/^\/\//, '/') });
+    return true;
   }
+  if (command === '/again' || command === '/undo') {
+    if (last < 0) throw new RequestError('There is no message yet.');
+    messages.splice(command === '/undo' ? last : last + 1);
+    if (command === '/undo') tell(`(taken back; ${messages.length} messages are left)`);
+    else if (chat.settings.temperature === 0) tell('(greedy: it will say the same; --temperature lets it vary)');
+    return command === '/again';
+  }
+  if (command === '/reset') {
+    messages.splice(0, messages.length, ...beginning);
+    tell('(a new conversation)');
+  } else if (command === '/save') save(messages, argument);
+  else if (command === '/help') process.stderr.write(HELP);
+  else throw new RequestError(`There is no ${command}; /help lists what there is, and // begins a message with one /.`);
+  return false;
 }
 
-/** The place of the last message of the user; the end where there is none. */
-function lastQuestion(messages: readonly ChatMessage[]): number {
-  const at = messages.findLastIndex(({ role }) => role === 'user');
-  return at < 0 ? messages.length : at;
+function save(messages: readonly ChatMessage[], file: string | undefined): void {
+  if (!file) throw new RequestError('/save needs a file: /save conversation.json');
+  writeAtomically(file, [Buffer.from(`${JSON.stringify(messages, null, 2)}\n`)]);
+  tell(`(${file}: ${messages.length} messages)`);
+}
+
+function tell(line: string): void {
+  process.stderr.write(`${line}\n`);
 }
 
 /** A message, of one line or more; null: the end. The terminal is this function's only as long as it waits. */
@@ -107,11 +134,13 @@ function typed(history: string[]): Promise<string | null> {
       reader.close();
     });
     reader.on('SIGINT', () => {
-      process.stderr.write('\n');
       reader.close();
       process.exit(130);
     });
-    reader.on('close', () => resolve(found));
+    reader.on('close', () => {
+      if (found === null) process.stderr.write('\n'); // Ctrl-D: the shell goes on below
+      resolve(found);
+    });
     reader.prompt();
   });
 }

@@ -1,4 +1,4 @@
-import { readFileSync } from 'node:fs';
+import { existsSync } from 'node:fs';
 import { type Command, InvalidArgumentError } from 'commander';
 import { z } from 'zod';
 import { eosIdsOf, samplingOf } from '../src/checkpoint/folder.js';
@@ -11,6 +11,7 @@ import {
   type ChatTemplate,
   chatTemplate,
   loadChatTemplate,
+  readChatTemplate,
   templateTokens,
 } from '../src/text/chat-template.js';
 import { converse } from './chat-loop.js';
@@ -60,10 +61,7 @@ Examples:
     .optionsGroup(GROUPS.output)
     .option('--json', 'print one JSON object a turn: ids, text, counts, timings')
     .option('--stats', 'print tokens, cache rows and speed of each turn to standard error');
-  samplingOptions(
-    command,
-    "512, or what the context still holds; how they are drawn: as the checkpoint's generation_config.json says",
-  );
+  samplingOptions(command, '512, or what the context still holds');
   return runOptions(command).action(run);
 }
 
@@ -77,44 +75,54 @@ async function run(message: string | undefined, flags: Flags): Promise<void> {
   const earlier = flags.messages === undefined ? [] : readMessages(flags.messages);
   const { folder, model, tokenizer } = await load(flags.model, flags);
   if (!tokenizer) throw new TouchstoneError(`${folder}: there is no tokenizer.json, and a chat needs one.`);
-  const template = templateFor(folder, flags.chatTemplate);
+  const template = templateFor(folder, flags);
   const system = flags.system === undefined ? [] : [{ role: 'system', content: flags.system }];
   const messages = [...system, ...earlier];
   const conversation = new Conversation(model, tokenizer, template, { messages, variables: flags.templateArg });
   const chat = new Chat(model, tokenizer, conversation, {
-    seed: newSeed(),
-    stop: template.file === 'dialogue' ? ['"'] : [],
-    prefillChunk: flags.cache === 'none' ? undefined : 64,
-    ...samplingOf(folder),
-    ...flags, // wins over what is before it
+    ...samplingFor(folder, flags),
+    maxNewTokens: flags.maxNewTokens,
+    stop: flags.stop ?? (template.file === 'dialogue' ? ['"'] : []),
+    prefillChunk: flags.prefillChunk ?? (flags.cache === 'none' ? undefined : 64),
     eosIds: eosIdsOf(folder),
     stream: true,
+    ...(flags.json && { json: true }),
+    ...(flags.stats && { stats: true }),
   });
   await converse(chat, message, system);
 }
 
 /** @throws TouchstoneError where there is none, since a guess would be wrong without a sign of it */
-function templateFor(model: string, given: string | undefined): ChatTemplate {
-  if (given === 'dialogue') return chatTemplate(DIALOGUE, templateTokens(model), given);
-  if (given !== undefined) return chatTemplate(readTemplate(given), templateTokens(model), given);
-  const own = loadChatTemplate(model);
+function templateFor(folder: string, { model, chatTemplate: given }: Flags): ChatTemplate {
+  if (given === 'dialogue') return chatTemplate(DIALOGUE, templateTokens(folder), given);
+  if (given !== undefined && !existsSync(given)) throw new UsageError(`--chat-template: there is no file ${given}.`);
+  if (given !== undefined) return readChatTemplate(given, templateTokens(folder));
+  const own = loadChatTemplate(folder);
   if (own) return own;
-  if (model === embeddedModel()) return chatTemplate(DIALOGUE, templateTokens(model), 'dialogue');
+  if (model === embeddedModel()) return chatTemplate(DIALOGUE, templateTokens(folder), 'dialogue');
   throw new TouchstoneError(
     `${model}: there is no chat template (chat_template.jinja, or chat_template in tokenizer_config.json), so this may be a base model; ` +
       'give one with --chat-template FILE, or --chat-template dialogue to let it continue a dialogue.',
   );
 }
 
-function readTemplate(file: string): string {
-  try {
-    return readFileSync(file, 'utf8');
-  } catch (error) {
-    throw new UsageError(`--chat-template: ${file} cannot be read (${(error as NodeJS.ErrnoException).code}).`);
-  }
+/** As the flags say, else as the checkpoint's generation_config.json does. */
+function samplingFor(folder: string, flags: Flags) {
+  const own = samplingOf(folder);
+  return {
+    temperature: flags.temperature ?? own.temperature,
+    topK: flags.topK ?? own.topK,
+    topP: flags.topP ?? own.topP,
+    minP: flags.minP ?? own.minP,
+    repetitionPenalty: flags.repetitionPenalty ?? own.repetitionPenalty,
+    seed: flags.seed ?? newSeed(),
+  };
 }
 
-const messagesSchema = z.array(z.looseObject({ role: z.string(), content: z.string() })).min(1);
+const content = z.union([z.string(), z.array(z.looseObject({}))], 'expected a text').nullish();
+const messagesSchema = z
+  .array(z.looseObject({ role: z.string('expected a text'), content }), 'expected a list of messages')
+  .min(1, 'expected at least one message');
 
 function readMessages(file: string): ChatMessage[] {
   return validate(messagesSchema, readJson(file), file);

@@ -20,19 +20,30 @@ export const GREEDY: SamplingDefaults = { temperature: 0, topK: 0, topP: 1, minP
 /**
  * `--max-new-tokens` to `--stop`
  * @param most what is generated where no number is given, in words
- * @param defaults undefined: the checkpoint's own, which the help then says
+ * @param defaults undefined: those of the checkpoint
  */
 export function samplingOptions(command: Command, most: string, defaults?: SamplingDefaults): Command {
+  const own = defaults ? '' : ' (default: as generation_config.json says)';
   return command
     .optionsGroup(GROUPS.sampling)
     .option('-n, --max-new-tokens <n>', `tokens to generate (default: ${most})`, wholeNumber(0))
-    .option('--temperature <t>', '0 is greedy', decimal, defaults?.temperature)
-    .option('--top-k <k>', 'sample from the k most likely tokens (0: all)', wholeNumber(0), defaults?.topK)
-    .option('--top-p <p>', 'sample from the fewest tokens with this much probability together', decimal, defaults?.topP)
-    .option('--min-p <p>', 'sample from tokens at least p times as likely as the likeliest', decimal, defaults?.minP)
+    .option('--temperature <t>', `0 is greedy${own}`, decimal, defaults?.temperature)
+    .option('--top-k <k>', `sample from the k most likely tokens (0: all)${own}`, wholeNumber(0), defaults?.topK)
+    .option(
+      '--top-p <p>',
+      `sample from the fewest tokens with this much probability together${own}`,
+      decimal,
+      defaults?.topP,
+    )
+    .option(
+      '--min-p <p>',
+      `sample from tokens at least p times as likely as the likeliest${own}`,
+      decimal,
+      defaults?.minP,
+    )
     .option(
       '--repetition-penalty <x>',
-      'make tokens that occurred less likely (1: off)',
+      `make tokens that occurred less likely (1: off)${own}`,
       decimal,
       defaults?.repetitionPenalty,
     )

@@ -87,14 +87,19 @@ function deviceStats(report: DeviceReport, moved: Measured['moved']): DeviceStat
   return { name, ran, about, software, passed_over, ...compile, bytes, prefill_moved, decode_moved };
 }
 
+/** Tokens in a time, and how many a second. */
+export function speedText(tokens: number, ms: number): string {
+  const number = (value: number) => value.toLocaleString('en-US');
+  const speed = ms > 0 ? ` (${number(Math.round((tokens / ms) * 1000))} tokens/s)` : '';
+  return `${number(tokens)} tokens in ${number(round(ms))} ms${speed}`;
+}
+
 export function statsText(stats: Stats, seed: number, sampled: boolean): string {
   const number = (value: number) => value.toLocaleString('en-US');
-  const speed = (tokens: number, ms: number) =>
-    `${number(tokens)} tokens in ${number(round(ms))} ms${ms > 0 ? ` (${number(Math.round((tokens / ms) * 1000))} tokens/s)` : ''}`;
   const lines = [
     ['load', `${number(stats.load_ms)} ms`],
-    ['prefill', speed(stats.prefill_tokens, stats.prefill_ms)],
-    ['decode', speed(stats.decode_tokens, stats.decode_ms)],
+    ['prefill', speedText(stats.prefill_tokens, stats.prefill_ms)],
+    ['decode', speedText(stats.decode_tokens, stats.decode_ms)],
     ['KV bytes', `${number(stats.kv_bytes_used)} used, ${number(stats.kv_bytes_allocated)} allocated`],
     ['KV rows', `${number(stats.kv_rows_computed)} computed, ${number(stats.kv_rows_reused)} reused (a layer)`],
     ['scratch', `${number(stats.scratch_bytes)} bytes at most in an attention kernel`],

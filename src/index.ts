@@ -188,6 +188,7 @@ export {
   type ChatTemplate,
   chatTemplate,
   loadChatTemplate,
+  readChatTemplate,
   type TemplateTokens,
   templateTokens,
 } from './text/chat-template.js';

@@ -18,27 +18,39 @@ interface Piece {
  * trimmed, thoughts left out), the text is encoded anew, as transformers' `apply_chat_template` does in every turn, and the cache goes back to what is still the same.
  */
 export class Conversation {
+  /** May be changed between turns: pushed to, taken back, written anew. */
   readonly messages: ChatMessage[];
-  /** Of the model; its tokens are those of `prompt()`, once these are fed. */
-  cache: KvCache;
   private pieces: Piece[] = [];
+  private held: KvCache;
   private readonly model: Model;
   private readonly tokenizer: TextTokenizer;
   private readonly template: ChatTemplate;
   private readonly options: ChatOptions;
 
+  /** @param given what the template is given (`ChatOptions`), and the messages that the conversation begins with */
   constructor(
     model: Model,
     tokenizer: TextTokenizer,
     template: ChatTemplate,
-    { messages = [], ...options }: ChatOptions & { messages?: readonly ChatMessage[] } = {},
+    given: ChatOptions & { readonly messages?: readonly ChatMessage[] } = {},
   ) {
+    const { messages = [], ...options } = given;
     this.model = model;
     this.tokenizer = tokenizer;
     this.template = template;
     this.messages = [...messages];
     this.options = options;
-    this.cache = model.components.newCache();
+    this.held = model.components.newCache();
+  }
+
+  /** To be fed with the tokens of `prompt()`, which may put another in its place. */
+  get cache(): KvCache {
+    return this.held;
+  }
+
+  /** The conversation as the template wrote it for the last `prompt()`. */
+  get text(): string {
+    return this.pieces.map((piece) => piece.text).join('');
   }
 
   /**
@@ -51,8 +63,8 @@ export class Conversation {
     const known = this.knownBeginning(text);
     const ids = known.flatMap((piece) => [...piece.ids]);
     const rest = text.slice(lengthOf(known));
-    const fresh = this.encodedAfter(ids.at(-1), rest);
-    if (fresh) this.pieces = [...known, { text: rest, ids: fresh }];
+    const fresh = rest === '' ? [] : this.encodedAfter(ids.at(-1), rest, /\s$/.test(known.at(-1)?.text ?? ''));
+    if (fresh) this.pieces = rest === '' ? known : [...known, { text: rest, ids: fresh }];
     else this.pieces = [{ text, ids: this.tokenizer.encode(text, { specialTokens: false }) }];
     const prompt = this.pieces.flatMap((piece) => [...piece.ids]);
     if (prompt.length === 0)
@@ -64,24 +76,20 @@ export class Conversation {
   /**
    * Makes a reply part of the conversation.
    * @param ids as generated after `prompt()`, an end-of-sequence token included
-   * @param content their text, without special tokens; a beginning of it where a stop text cut it short
+   * @param content their text, where it is not the whole of it: a stop text cut it short
+   * @returns the text, without special tokens: what the tokens add to the prompt's, so that a space at their beginning is there
    */
-  reply(ids: readonly number[], content: string): void {
-    this.messages.push({ role: 'assistant', content });
+  reply(ids: readonly number[], content?: string): string {
     const ended = this.tokenizer.isSpecial(ids.at(-1) ?? -1);
     const [inner, end] = ended ? [ids.slice(0, -1), this.tokenizer.tokenOf(ids.at(-1)!)!] : [ids, ''];
     const prompt = this.pieces.flatMap((piece) => [...piece.ids]);
     const { tokenizer } = this;
-    const written = tokenizer.decode([...prompt, ...inner]).slice(tokenizer.decode(prompt).length);
+    const whole = tokenizer.decode([...prompt, ...inner]).slice(tokenizer.decode(prompt).length);
+    const said = content ?? whole;
+    this.messages.push({ role: 'assistant', content: said });
     // Tokens that are more than this text (a stop text, special tokens within) are no part of what the template will write.
-    if (written === content && !inner.some((id) => tokenizer.isSpecial(id)))
-      this.pieces.push({ text: content + end, ids });
-  }
-
-  /** Begins anew. */
-  reset(messages: readonly ChatMessage[] = []): void {
-    this.messages.splice(0, this.messages.length, ...messages);
-    this.pieces = [];
+    if (whole === said && !inner.some((id) => tokenizer.isSpecial(id))) this.pieces.push({ text: said + end, ids });
+    return said;
   }
 
   /** The longest run of whole pieces that a text begins with. */
@@ -98,24 +106,26 @@ export class Conversation {
   /**
    * The tokens of a text that goes on after a token; null where it must be encoded together with what is before it. At a special token, such as one that ends a
    * turn, tokenizers cut every text, so what follows can be encoded by itself: behind that token, since some treat the beginning of a text in their own way.
+   * A special token may take blanks before it (`lstrip`), so those must not be apart from it.
+   * @param blank whether the text before ends in a blank
    */
-  private encodedAfter(last: number | undefined, text: string): number[] | null {
+  private encodedAfter(last: number | undefined, text: string, blank: boolean): number[] | null {
     const { tokenizer } = this;
     if (last === undefined) return null;
     const anchor = tokenizer.isSpecial(last) ? tokenizer.tokenOf(last)! : '';
     const ids = tokenizer.encode(anchor + text, { specialTokens: false });
     if (anchor !== '') return ids[0] === last ? ids.slice(1) : null;
-    return ids[0] !== undefined && tokenizer.isSpecial(ids[0]) ? ids : null;
+    return !blank && ids[0] !== undefined && tokenizer.isSpecial(ids[0]) ? ids : null;
   }
 
   private goBackTo(prompt: readonly number[]): void {
     try {
-      if (rewind(this.cache, prompt, this.model.components.format.residual) > 0 || this.cache.next === 0) return;
+      if (rewind(this.held, prompt, this.model.components.format.residual) > 0 || this.held.next === 0) return;
     } catch (error) {
       if (!(error instanceof RequestError)) throw error; // a ring has forgotten what it would need
     }
-    this.cache.release();
-    this.cache = this.model.components.newCache();
+    this.held.release();
+    this.held = this.model.components.newCache();
   }
 }
 

@@ -3,12 +3,14 @@ import { existsSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { z } from 'zod';
 import { readJson, validate } from '../checkpoint/json-file.js';
+import { strictUtf8 } from '../checkpoint/strict-utf8.js';
 import { CheckpointError, RequestError } from '../errors.js';
 import { type JinjaProgram, parseJinja, RaisedByTemplate, renderJinja } from './jinja.js';
 
 export interface ChatMessage {
   readonly role: string;
-  readonly content: string;
+  /** A text; nothing, or parts, where a template knows of them (calls of tools, images). */
+  readonly content?: string | null | readonly object[] | undefined;
   /** What a template reads beside these: `tool_calls`, `reasoning_content`, ... */
   readonly [member: string]: unknown;
 }
@@ -47,7 +49,7 @@ const CONFIG = 'tokenizer_config.json';
 export function loadChatTemplate(folder: string): ChatTemplate | null {
   const tokens = templateTokens(folder);
   const file = join(folder, 'chat_template.jinja');
-  if (existsSync(file)) return chatTemplate(readFileSync(file, 'utf8'), tokens, file);
+  if (existsSync(file)) return readChatTemplate(file, tokens);
   for (const name of ['chat_template.json', CONFIG]) {
     const place = join(folder, name);
     if (!existsSync(place)) continue;
@@ -76,6 +78,20 @@ export function templateTokens(folder: string): TemplateTokens {
     }
   }
   return found;
+}
+
+/** A template from a file of its own. @throws CheckpointError if it cannot be read, or is no template */
+export function readChatTemplate(file: string, tokens: TemplateTokens): ChatTemplate {
+  const fail = (problem: string): never => {
+    throw new CheckpointError(`${file}: ${problem}`);
+  };
+  let bytes: Buffer;
+  try {
+    bytes = readFileSync(file);
+  } catch (error) {
+    return fail(`cannot be read (${(error as NodeJS.ErrnoException).code}).`);
+  }
+  return chatTemplate(strictUtf8(bytes, 'the chat template', fail), tokens, file);
 }
 
 /** A template from its source. @throws CheckpointError if it is not a Jinja template that can be read */

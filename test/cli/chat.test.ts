@@ -16,8 +16,9 @@ function checkpoint(template: string | null = TEMPLATE): string {
 }
 
 interface Turn {
-  readonly role: string;
-  readonly content: string;
+  readonly text: string;
+  readonly prompt: string;
+  readonly prompt_ids: number[];
   readonly ids: number[];
   readonly finish_reason: string;
   readonly stats: Record<string, number>;
@@ -54,7 +55,7 @@ describe('chat', () => {
     const input = 'Good morning.\n\nAdieu.\n';
     expect(output(args, input)).toBe(
       turns(output([...args, '--json'], input))
-        .map(({ content }) => `${content}\n`)
+        .map(({ text }) => `${text}\n`)
         .join(''),
     );
   });
@@ -73,7 +74,8 @@ describe('chat', () => {
     const [turn] = turns(output([...args, ...variables]));
     const text = '[{"role": "system", "content": "Be brief."}, {"role": "user", "content": "Hello"}]{"x": [1]}<x';
     const ids = JSON.parse(output(['generate', '-n', '0', '--json', text])) as { prompt_ids: number[] };
-    expect(turn!.stats.prompt_tokens).toBe(ids.prompt_ids.length - 1); // no begin-of-text token: a template writes its own
+    expect(turn!.prompt).toBe(text);
+    expect(turn!.prompt_ids).toEqual(ids.prompt_ids.slice(1)); // no begin-of-text token: a template writes its own
   });
 
   it('begins with the conversation of a file, and answers what it ends with', () => {
@@ -90,7 +92,7 @@ describe('chat', () => {
 
   it('lets the embedded base model continue a dialogue', () => {
     const [first, second] = turns(output(['chat', '--json', '--seed', '3'], 'How do you do?\nAnd your sister?\n'));
-    expect([first!.content, second!.content].join('')).not.toContain('"');
+    expect([first!.text, second!.text].join('')).not.toContain('"');
     expect(first!.finish_reason).toBe('stop');
   });
 
@@ -114,7 +116,7 @@ describe('chat', () => {
     [
       'no such template',
       () => ['--chat-template', 'nowhere.jinja'],
-      '--chat-template: nowhere.jinja cannot be read (ENOENT).',
+      '--chat-template: there is no file nowhere.jinja.',
       2,
     ],
     ['an argument without a value', () => ['--template-arg', 'thinking'], 'Expected NAME=VALUE', 2],
@@ -159,7 +161,7 @@ describe('chat', () => {
     const line = `${'Good morning, my dear sister, said she. '.repeat(10)}\n`;
     const { err, code } = touchstone(['chat', '--model', checkpoint()], line.repeat(8));
     expect(err).toMatch(
-      /^touchstone: The conversation has \d+ tokens, and the model's context holds 512: no room for a reply; begin a new one\.\n$/,
+      /^touchstone: The conversation has \d+ tokens, and the model's context holds 512: no room for a reply; say less, or begin a new one\.\n$/,
     );
     expect(code).toBe(1);
   });

@@ -1,6 +1,6 @@
 /** What is different on a terminal: bars, and a chat that is typed. */
 import { spawn, spawnSync } from 'node:child_process';
-import { writeFileSync } from 'node:fs';
+import { readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { stripVTControlCharacters } from 'node:util';
 import { expect, it } from 'vitest';
@@ -67,8 +67,8 @@ describeWith(missing, 'on a terminal', () => {
       [/turn 3[\s\S]*> $/, '/exit\r'],
     ]);
     expect(code).toBe(0);
-    expect(text).toContain('/again   another reply');
-    expect(text).toContain('There is no /nonsense; /help lists what there is.');
+    expect(text).toMatch(/\/again +another reply/);
+    expect(text).toContain('There is no /nonsense; /help lists what there is');
     const prompts = [...text.matchAll(/turn \d +(\d+) tokens before the reply/g)].map(([, tokens]) => Number(tokens));
     expect(prompts[1]).toBe(prompts[0]); // the same question
     expect(prompts[2]).toBeLessThan(prompts[0]!); // and a new conversation
@@ -84,6 +84,28 @@ describeWith(missing, 'on a terminal', () => {
     expect(text).toContain('turn 1');
     expect(code).toBe(130);
     expect(text).not.toContain('    at ');
+  });
+
+  it('takes a message back that is interrupted before a word, leaves the reply that /again would replace, and saves what was said', async () => {
+    const folder = talker();
+    const saved = join(folder, 'saved.json');
+    const long = 'Good morning, my dear sister, said she. '.repeat(20);
+    const { text, code } = await onTerminal(
+      ['chat', '--model', folder, '-n', '4', '--stats', '--prefill-chunk', '4'],
+      [
+        [PROMPT, '//etc\r'],
+        [/turn 1[\s\S]*> $/, `${long}\r`],
+        [/prefill \[/, '\x03'],
+        [/taken back\)[\s\S]*> $/, `/save ${saved}\r`],
+        [/2 messages\)[\s\S]*> $/, '/undo\r'],
+        [/0 messages are left\)[\s\S]*> $/, '/again\r'],
+        [/There is no message yet\.[\s\S]*> $/, '/exit\r'],
+      ],
+    );
+    expect(code, text).toBe(0);
+    const messages = JSON.parse(readFileSync(saved, 'utf8')) as { role: string; content: string }[];
+    expect(messages.map(({ role }) => role)).toEqual(['user', 'assistant']);
+    expect(messages[0]!.content).toBe('/etc');
   });
 
   it('an error ends a turn, not the chat', async () => {

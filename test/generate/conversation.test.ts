@@ -137,7 +137,7 @@ describe('a conversation', () => {
       const prompt = conversation.prompt();
       expect(tokenizer.decode(prompt)).toBe(
         conversation.messages
-          .map(({ content }) => tokenizer.decode(tokenizer.encode(content, { specialTokens: false })))
+          .map(({ content }) => tokenizer.decode(tokenizer.encode(content as string, { specialTokens: false })))
           .join(''),
       );
       const text = detokenizer(tokenizer, prompt);

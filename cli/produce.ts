@@ -46,6 +46,11 @@ export async function produce(
   // Chunks give Ctrl-C its chance; without a cache each would compute all before it again.
   const prefillChunk = flags.prefillChunk ?? (flags.cache === 'none' ? undefined : 64);
   const { bar } = flags;
+  const lap = (phase: 'prefill' | 'decode') => {
+    bar.end();
+    watch.lap(phase);
+    moved.lap(phase);
+  };
   const options = { ...flags, eosIds: eosIdsOf(flags.folder), prefillChunk, pause, counter, progress: bar.update };
   const forked = flags.continuations > 1 && flags.cache !== 'none';
   const fedWhole = flags.saveCache !== undefined || forked;
@@ -53,13 +58,8 @@ export async function produce(
   createSampler(options);
   if (fedWhole) {
     await feed(model, ids, cache, { from: cache.next, chunk: prefillChunk, pause, counter, progress: bar.update });
-    bar.end();
-    watch.lap('prefill');
-    moved.lap('prefill');
-    if (flags.saveCache !== undefined) {
-      saveCache(flags.saveCache, cache, model);
-      if (flags.maxNewTokens === 0) process.stderr.write(`${flags.saveCache}: ${cache.next} tokens saved\n`);
-    }
+    lap('prefill');
+    if (flags.saveCache !== undefined) save(flags.saveCache, cache, model, flags.maxNewTokens === 0);
     cache.rollback(ids.length - 1);
   }
   const continuations: Continuation[] = [];
@@ -71,11 +71,6 @@ export async function produce(
       process.stdout.write(`--- ${i + 1} of ${flags.continuations}, seed ${seed}\n`);
     }
     const text = new TextOut(tokenizer, ids, flags);
-    const lap = (phase: 'prefill' | 'decode') => {
-      bar.end();
-      watch.lap(phase);
-      moved.lap(phase);
-    };
     continuations.push(await continuation(generate(model, ids, own, { ...options, seed }), text, options, lap));
     bytes = model.components.caches.bytes(own === cache ? [cache] : [cache, own]);
     if (own !== cache) own.release();
@@ -90,6 +85,11 @@ export async function produce(
     moved: moved.bytes,
     device: (await model.components.kernel.device?.()) ?? null,
   };
+}
+
+function save(file: string, cache: KvCache, model: Model, told: boolean): void {
+  saveCache(file, cache, model);
+  if (told) process.stderr.write(`${file}: ${cache.next} tokens saved\n`);
 }
 
 /** Bytes that a device and the host have exchanged, by phase. */

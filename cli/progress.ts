@@ -12,8 +12,15 @@ const PATIENCE_MS = 300;
 
 const none: ProgressBar = { update: () => {}, end: () => {} };
 
-/** @param show a number of what is counted, in words */
-export function progressBar(label: string, show: (value: number) => string = String): ProgressBar {
+/**
+ * @param show a number of what is counted, in words
+ * @param patience milliseconds
+ */
+export function progressBar(
+  label: string,
+  show: (value: number) => string = String,
+  patience = PATIENCE_MS,
+): ProgressBar {
   if (!process.stderr.isTTY) return none;
   const options: Options = {
     format: `${label} [{bar}] {percentage}% | {value} of {total} | {eta_formatted} left`,
@@ -31,7 +38,7 @@ export function progressBar(label: string, show: (value: number) => string = Str
       if (bar.isActive) {
         bar.setTotal(total);
         bar.update(done);
-      } else if (performance.now() - began > PATIENCE_MS && done < total) {
+      } else if (performance.now() - began >= patience && done < total) {
         bar.start(total, done);
         process.once('exit', stop); // a bar hides the cursor
       }

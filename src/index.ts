@@ -5,6 +5,7 @@
  * const model = loadModel(embeddedModel());
  * const cache = model.components.newCache();
  * const logits_BN = await forward(model, [{ ids: [0, 42], cache }]);
+ * @packageDocumentation
  */
 export {
   type CacheBytes,

@@ -5,15 +5,11 @@
  */
 import { existsSync, readdirSync } from 'node:fs';
 import { join } from 'node:path';
-import { z } from 'zod';
 import { CheckpointError } from '../errors.js';
 import { type FloatBits, type FloatDtype, isFloat8 } from '../tensor/dtype.js';
-import { readJson, validate } from './json-file.js';
 import type { Dtype, TensorEntry } from './safetensors/header.js';
 import { openSafetensors, type SafetensorsFile } from './safetensors/read.js';
-
-const SINGLE = 'model.safetensors';
-const INDEX = 'model.safetensors.index.json';
+import { INDEX, readShardIndex, SINGLE } from './shard-index.js';
 
 export interface StoredTensor {
   readonly name: string;
@@ -128,13 +124,8 @@ export class TensorSource {
   }
 
   private openShards(indexFile: string): void {
-    const { weight_map: map } = validate(shardIndex, readJson(indexFile), indexFile);
+    const map = readShardIndex(indexFile);
     for (const shard of new Set(Object.values(map))) {
-      if (!SHARD_NAME.test(shard)) {
-        throw new CheckpointError(
-          `${indexFile}: the shard ${JSON.stringify(shard)} is not a plain file name in this folder.`,
-        );
-      }
       if (!existsSync(join(this.folder, shard))) throw new CheckpointError(missingShard(indexFile, shard, map));
       this.open(shard);
     }
@@ -178,10 +169,6 @@ function missingShard(indexFile: string, shard: string, map: Readonly<Record<str
   const others = more.length > 0 ? ` and ${more.length} more tensors` : '';
   return `${indexFile}: the shard ${shard}, which ${first}${others} stand in, is missing; download it.`;
 }
-
-const shardIndex = z.object({ weight_map: z.record(z.string(), z.string()) });
-/** No path: nothing that leads out of the folder. (A link inside the folder, as in the hub's cache, is fine.) */
-const SHARD_NAME = /^[A-Za-z0-9_-][A-Za-z0-9._-]*\.safetensors$/;
 
 const FLOATS: readonly FloatDtype[] = ['F64', 'F32', 'F16', 'BF16', 'F8_E4M3', 'F8_E5M2'];
 

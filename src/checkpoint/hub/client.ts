@@ -1,7 +1,7 @@
 /** Requests to a hub: with its token, for a limited time, and again where that may help. */
 import { setTimeout as sleep } from 'node:timers/promises';
 import { VERSION } from '../../version.js';
-import { type Asked, faultOfAnswer, faultOfConnection, faultOfSilence, PassingFault } from './faults.js';
+import { type Asked, faultOfAnswer, faultOfConnection, faultOfPage, faultOfSilence, PassingFault } from './faults.js';
 import type { HubModel } from './name.js';
 import type { HubSettings } from './settings.js';
 
@@ -117,11 +117,20 @@ export async function readBytes(
 
 /** Where an answer's bytes begin. A range that the server cannot give, or another one than was asked for, is none. */
 async function startOf(response: Response, from: number, asked: Asked): Promise<number> {
+  if (response.ok && isPage(response, asked)) {
+    await response.body?.cancel();
+    throw faultOfPage(asked);
+  }
   if (response.status === 200) return 0;
   const start = /^bytes (\d+)-/.exec(response.headers.get('content-range') ?? '')?.[1];
   if (response.status === 206 && Number(start) === from) return from;
   await response.body?.cancel();
   throw response.ok || response.status === 416 ? new UnknownRange() : faultOfAnswer(response, asked);
+}
+
+/** Of someone else, who stands between (a login to a network, a proxy): no file that is read is one. */
+function isPage({ headers }: Response, { file }: Asked): boolean {
+  return /^text\/html\b/i.test(headers.get('content-type') ?? '') && !/\.html?$/.test(file ?? '');
 }
 
 /** The server cannot go on from where a partial file ends. */

@@ -38,7 +38,11 @@ export function faultOfAnswer(response: Response, asked: Asked): HubError {
 function passingFault({ status, headers }: Response, asked: Asked): PassingFault {
   const wait = waitOf(headers.get('retry-after'));
   if (status !== 429) {
-    return new PassingFault('failing', `${whatOf(asked)}: ${asked.endpoint} fails (status ${status}); ${LATER}`, wait);
+    return new PassingFault(
+      'failing',
+      `${whatOf(asked)}: ${asked.endpoint} fails (status ${status}); ${later(asked)}`,
+      wait,
+    );
   }
   const time = wait === null ? '' : ` and to wait for ${Math.ceil(wait / 1000)} s`;
   const more = asked.token === null ? ', or give a token as HF_TOKEN, which allows more' : '';
@@ -49,7 +53,9 @@ function passingFault({ status, headers }: Response, asked: Asked): PassingFault
   );
 }
 
-const LATER = 'try again later: what was received is kept.';
+function later({ file }: Asked): string {
+  return file === null ? 'try again later.' : 'try again later: what was received is kept.';
+}
 
 /** Milliseconds of a Retry-After header, which gives seconds or a date. */
 function waitOf(text: string | null): number | null {
@@ -97,7 +103,7 @@ function absence(code: string | null, { model, endpoint, file }: Asked): HubErro
 
 /** Before any answer: nobody there, or nobody who can be trusted. */
 const UNREACHABLE =
-  /^(ENOTFOUND|EAI_AGAIN|ECONNREFUSED|ENETUNREACH|EHOSTUNREACH|ENETDOWN|UND_ERR_CONNECT_TIMEOUT|EPROTO|ERR_TLS_.*|ERR_SSL_.*|CERT_.*|.*_CERT.*|UNABLE_TO_.*)$/;
+  /^(ENOTFOUND|EAI_AGAIN|ECONNREFUSED|ENETUNREACH|EHOSTUNREACH|ENETDOWN|bad port|UND_ERR_CONNECT_TIMEOUT|EPROTO|ERR_TLS_.*|ERR_SSL_.*|CERT_.*|.*_CERT.*|UNABLE_TO_.*)$/;
 
 /** The error for a connection that was not made, or broke. */
 export function faultOfConnection(error: unknown, asked: Asked): PassingFault {
@@ -110,14 +116,25 @@ export function faultOfConnection(error: unknown, asked: Asked): PassingFault {
       `${whatOf(asked)}: ${first}${asked.endpoint} cannot be reached (${code}); check the name, the network and HF_ENDPOINT.`,
     );
   }
-  return new PassingFault('failing', `${whatOf(asked)}: the connection to ${asked.endpoint} broke (${code}); ${LATER}`);
+  return new PassingFault(
+    'failing',
+    `${whatOf(asked)}: the connection to ${asked.endpoint} broke (${code}); ${later(asked)}`,
+  );
 }
 
 /** The error for a server that says nothing for too long. */
 export function faultOfSilence(milliseconds: number, variable: string, asked: Asked): PassingFault {
   return new PassingFault(
     'failing',
-    `${whatOf(asked)}: ${asked.endpoint} was silent for ${milliseconds / 1000} s; ${LATER.slice(0, -1)}, and ${variable} sets another number of seconds.`,
+    `${whatOf(asked)}: ${asked.endpoint} was silent for ${milliseconds / 1000} s; ${later(asked).slice(0, -1)}, and ${variable} sets another number of seconds.`,
+  );
+}
+
+/** The error for a page where a file was asked for. */
+export function faultOfPage(asked: Asked): PassingFault {
+  return new PassingFault(
+    'failing',
+    `${whatOf(asked)}: ${asked.endpoint} sends a page (text/html) in place of the file; check the network, which may want a login, and HF_ENDPOINT.`,
   );
 }
 
@@ -125,7 +142,7 @@ export function faultOfSilence(milliseconds: number, variable: string, asked: As
 export function faultOfShortFile(received: number, total: number, asked: Asked): PassingFault {
   return new PassingFault(
     'failing',
-    `${whatOf(asked)}: ${asked.endpoint} sent ${received} of ${total} bytes and no more; ${LATER}`,
+    `${whatOf(asked)}: ${asked.endpoint} sent ${received} of ${total} bytes and no more; ${later(asked)}`,
   );
 }
 

@@ -40,6 +40,8 @@ export async function modelFolder(model: string, options: HubOptions = {}): Prom
   if (existsSync(model)) return model;
   const named = hubModelOf(model);
   if (named === null) {
+    const page = /^https?:\/\/[^/]+\/([^/]+\/[^/?#]+)/.exec(model)?.[1];
+    if (page) throw new CheckpointError(`${model}: a model of the hub is named as owner/name; give ${page}.`);
     throw new CheckpointError(
       `${model}: there is no such folder; expected a checkpoint folder, or a model of the hub as owner/name[@revision].`,
     );

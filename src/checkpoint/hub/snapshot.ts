@@ -1,12 +1,13 @@
 /** The snapshot of a model in the cache: found there, or completed from the hub. */
 import { join } from 'node:path';
 import { HubError } from '../../errors.js';
+import { INDEX } from '../shard-index.js';
 import { commitOf, listedFiles, type ModelCache, place, snapshotFolder, writeRef } from './cache.js';
 import type { HubClient } from './client.js';
 import { download, hasBlob } from './download.js';
 import { isCommit } from './name.js';
 import { filesOf, type RemoteFile, type Repository, repositoryOf } from './repository.js';
-import { INDEX, type ModelNeed, missingOf, shardsOf, wantedOf } from './wanted.js';
+import { type ModelNeed, missingOf, shardsOf, wantedOf } from './wanted.js';
 
 /** How far a download has come. */
 export interface HubProgress {

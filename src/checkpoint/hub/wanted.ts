@@ -1,15 +1,12 @@
 /** Which files of a repository are read, and what is missing where it is none that can be read. */
 import { existsSync } from 'node:fs';
 import { join } from 'node:path';
-import { z } from 'zod';
-import { CheckpointError, HubError } from '../../errors.js';
-import { readJson, validate } from '../json-file.js';
+import { HubError } from '../../errors.js';
+import { INDEX, readShardIndex, SINGLE } from '../shard-index.js';
 
 /** What a model is needed for: to read and write text, to be run on token ids (a tokenizer is taken where there is one), or for its config.json alone. */
 export type ModelNeed = 'text' | 'logits' | 'config';
 
-export const INDEX = 'model.safetensors.index.json';
-const SINGLE = 'model.safetensors';
 const CONFIG = 'config.json';
 const TOKENIZER = 'tokenizer.json';
 /** Read where they are there. */
@@ -51,16 +48,9 @@ function unfit(id: string, missing: string, files: ReadonlySet<string>, instead:
   );
 }
 
-const schema = z.looseObject({ weight_map: z.record(z.string(), z.string()) });
-const SHARD = /^[A-Za-z0-9_-][A-Za-z0-9._-]*\.safetensors$/;
-
-/** The shards that an index names. Their names become paths, so they must be plain. @throws CheckpointError */
+/** The shards that an index names. @throws CheckpointError */
 export function shardsOf(indexFile: string): string[] {
-  const { weight_map: map } = validate(schema, readJson(indexFile), indexFile);
-  const shards = [...new Set(Object.values(map))];
-  const odd = shards.find((shard) => !SHARD.test(shard));
-  if (odd === undefined) return shards;
-  throw new CheckpointError(`${indexFile}: the shard ${JSON.stringify(odd)} is not a plain file name in this folder.`);
+  return [...new Set(Object.values(readShardIndex(indexFile)))];
 }
 
 /**

@@ -23,8 +23,11 @@ export async function converse(
   }
   if (message?.trim() === '') throw new UsageError('The message is empty; give at least one character.');
   if (message !== undefined) messages.push({ role: 'user', content: message });
-  if (message !== undefined || asked) await answer(chat);
-  if (message !== undefined || (asked && !process.stdin.isTTY)) return;
+  if (message !== undefined) {
+    await chat.answer(new AbortController().signal); // Ctrl-C ends the command
+    return;
+  }
+  if (asked) await answer(chat);
   if (process.stdin.isTTY) await onTerminal(chat, beginning);
   else await fromLines(chat);
 }
@@ -63,8 +66,9 @@ async function onTerminal(chat: Chat, beginning: readonly ChatMessage[]): Promis
   const { messages } = chat.conversation;
   tell('(/help lists what can be typed here beside messages)');
   const history: string[] = [];
+  const ahead: TypedAhead = { lines: [], rest: '' };
   for (;;) {
-    const line = await typed(history);
+    const line = await typed(history, ahead);
     if (line === null || line === '/exit') return;
     const before = [...messages];
     try {
@@ -117,22 +121,36 @@ function tell(line: string): void {
   process.stderr.write(`${line}\n`);
 }
 
+/** Lines that came while nobody waited for them, such as the rest of what was pasted; the last one is not finished. */
+interface TypedAhead {
+  readonly lines: string[];
+  rest: string;
+}
+
 /** A message, of one line or more; null: the end. The terminal is this function's only as long as it waits. */
-function typed(history: string[]): Promise<string | null> {
+function typed(history: string[], ahead: TypedAhead): Promise<string | null> {
   return new Promise((resolve) => {
     const lines: string[] = [];
     const reader = createInterface({ input: process.stdin, output: process.stderr, prompt: '> ', history });
     let found: string | null = null;
-    reader.on('history', (kept: string[]) => history.splice(0, history.length, ...kept));
-    reader.on('line', (line) => {
+    const take = (line: string) => {
+      if (found !== null) {
+        ahead.lines.push(line);
+        return;
+      }
       lines.push(line.replace(/\\$/, ''));
       if (line.endsWith('\\')) {
         process.stderr.write('. ');
         return;
       }
       found = lines.join('\n').trim();
-      reader.close();
-    });
+      setImmediate(() => {
+        ahead.rest += reader.line;
+        reader.close();
+      });
+    };
+    reader.on('history', (kept: string[]) => history.splice(0, history.length, ...kept));
+    reader.on('line', take);
     reader.on('SIGINT', () => {
       reader.close();
       process.exit(130);
@@ -142,5 +160,12 @@ function typed(history: string[]): Promise<string | null> {
       resolve(found);
     });
     reader.prompt();
+    for (const line of ahead.lines.splice(0)) {
+      process.stderr.write(`${line}\n`);
+      take(line);
+    }
+    if (found !== null) return;
+    reader.write(ahead.rest);
+    ahead.rest = '';
   });
 }

@@ -128,7 +128,7 @@ export class Chat {
         bar.end();
         clock.lap(newIds.length === 0 ? 'prefill' : 'decode');
         newIds.push(id);
-        if (out.push(id)) break;
+        if (!options.eosIds!.includes(id) && out.push(id)) break; // the end is not said, special token or not
       }
     } catch (error) {
       out.endLine();

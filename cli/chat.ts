@@ -78,7 +78,11 @@ async function run(message: string | undefined, flags: Flags): Promise<void> {
   const template = templateFor(folder, flags);
   const system = flags.system === undefined ? [] : [{ role: 'system', content: flags.system }];
   const messages = [...system, ...earlier];
-  const conversation = new Conversation(model, tokenizer, template, { messages, variables: flags.templateArg });
+  const conversation = new Conversation(model, tokenizer, template, {
+    messages,
+    variables: flags.templateArg,
+    eosIds: eosIdsOf(folder),
+  });
   const chat = new Chat(model, tokenizer, conversation, {
     ...samplingFor(folder, flags),
     maxNewTokens: flags.maxNewTokens,

@@ -79,37 +79,52 @@ interface Candidate {
 
 /** What the last word may become; nothing where it may be any text, or a file. */
 function candidates(program: Command, words: readonly string[]): Candidate[] {
-  const last = words.at(-1) ?? '';
-  const { command, option } = placeOf(
-    program,
-    words.slice(0, -1).filter((word) => word !== '='),
-  ); // bash gives --a=b as three words
-  return all(command, option, last).filter(({ name }) => name.startsWith(last === '=' ? '' : last));
+  // bash gives --a=b as three words, others as one.
+  const apart = words
+    .flatMap((word) => /^(--[\w-]+)=(.*)$/s.exec(word)?.slice(1) ?? [word])
+    .filter((word) => word !== '=');
+  const last = words.at(-1) === '=' ? '' : (apart.at(-1) ?? '');
+  const before = words.at(-1) === '=' ? apart : apart.slice(0, -1);
+  const joined = /^--[\w-]+=/.exec(words.at(-1) ?? '')?.[0] ?? '';
+  const found = all(placeOf(program, before), last).filter(({ name }) => name.startsWith(last));
+  return found.map(({ name, text }) => ({ name: joined + name, text }));
 }
 
-function all(command: Command, option: Option | null, last: string): Candidate[] {
+function all({ command, option, given, ended }: Place, last: string): Candidate[] {
   const help = command.createHelp();
   if (option) return (option.argChoices ?? []).map((name) => ({ name, text: '' }));
-  if (last.startsWith('-')) {
+  if (last.startsWith('-') && !ended) {
     return help.visibleOptions(command).flatMap(({ long, description: text }) => (long ? [{ name: long, text }] : []));
   }
   const inner = help
     .visibleCommands(command)
     .map((one) => ({ name: one.name(), text: one.summary() || one.description() }));
-  const choices = command.registeredArguments[0]?.argChoices ?? [];
+  const choices = command.registeredArguments[given]?.argChoices ?? [];
   return [...inner, ...choices.map((name) => ({ name, text: '' }))];
 }
 
-/** The command that the words have come to, and the option whose value is next. */
-function placeOf(program: Command, words: readonly string[]): { command: Command; option: Option | null } {
-  let command = program;
-  let option: Option | null = null;
+interface Place {
+  /** That the words have come to. */
+  readonly command: Command;
+  /** Whose value is next. */
+  readonly option: Option | null;
+  /** Arguments of the command that are there. */
+  readonly given: number;
+  /** By `--`, after which everything is an argument. */
+  readonly ended: boolean;
+}
+
+function placeOf(program: Command, words: readonly string[]): Place {
+  let place: Place = { command: program, option: null, given: 0, ended: false };
   for (const word of words) {
-    if (option)
-      option = null; // this was its value
-    else if (word.startsWith('-'))
-      option = command.options.find((one) => one.required && [one.short, one.long].includes(word)) ?? null;
-    else command = command.commands.find((one) => one.name() === word) ?? command;
+    const { command, option, given, ended } = place;
+    const inner = command.commands.find((one) => one.name() === word);
+    if (option) place = { ...place, option: null };
+    else if (word === '--' && !ended) place = { ...place, ended: true };
+    else if (word.startsWith('-') && !ended) {
+      const named = command.options.find((one) => one.required && [one.short, one.long].includes(word));
+      place = { ...place, option: named ?? null };
+    } else place = inner ? { ...place, command: inner, given: 0 } : { ...place, given: given + 1 };
   }
-  return { command, option };
+  return place;
 }

@@ -47,12 +47,25 @@ export async function loadPlain(name: string, flags: AttentionFlags): Promise<Lo
 function loadWith(folder: string, flags: AttentionFlags, stored: Partial<RunOptions>): Loaded {
   const { attention, positions, kernel, device, precision, ropeLength, ignoreConfigKey: ignoreConfigKeys } = flags;
   const chosen = { attention, visibility: visibilityOf(flags), positions, kernel, device, precision, ...stored };
-  const bar = progressBar('load', bytesText);
+  return endedByInterrupt(() => {
+    const bar = progressBar('load', bytesText, { hideCursor: false });
+    try {
+      const model = loadModel(folder, { ...chosen, ropeLength, ignoreConfigKeys, progress: bar.update });
+      return { folder, model, tokenizer: loadTokenizer(folder, model.config.vocabulary) };
+    } finally {
+      bar.end();
+    }
+  });
+}
+
+/** Nothing is written and no listener has its turn while a model is read, so Ctrl-C may end the process at once. */
+function endedByInterrupt<Result>(work: () => Result): Result {
+  const listeners = process.listeners('SIGINT');
+  process.removeAllListeners('SIGINT');
   try {
-    const model = loadModel(folder, { ...chosen, ropeLength, ignoreConfigKeys, progress: bar.update });
-    return { folder, model, tokenizer: loadTokenizer(folder, model.config.vocabulary) };
+    return work();
   } finally {
-    bar.end();
+    for (const listener of listeners) process.on('SIGINT', listener);
   }
 }
 

@@ -14,7 +14,7 @@ export async function folderOf(model: string, need: ModelNeed = 'text'): Promise
   const interrupt = () => stop.abort(new Interrupted());
   process.on('SIGINT', interrupt);
   try {
-    return await withBar(progressBar(`download ${model}`, bytesText, 0), ({ update }) =>
+    return await withBar(progressBar(`download ${model}`, bytesText, { patience: 0 }), ({ update }) =>
       modelFolder(model, {
         need,
         signal: stop.signal,

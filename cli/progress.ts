@@ -14,19 +14,19 @@ const none: ProgressBar = { update: () => {}, end: () => {} };
 
 /**
  * @param show a number of what is counted, in words
- * @param patience milliseconds
+ * @param options `patience` in milliseconds; the cursor may stay where nothing could bring it back
  */
 export function progressBar(
   label: string,
   show: (value: number) => string = String,
-  patience = PATIENCE_MS,
+  { patience = PATIENCE_MS, hideCursor = true }: { patience?: number; hideCursor?: boolean } = {},
 ): ProgressBar {
   if (!process.stderr.isTTY) return none;
   const options: Options = {
     format: `${label} [{bar}] {percentage}% | {value} of {total} | {eta_formatted} left`,
     formatValue: (value, _, type) => (type === 'value' || type === 'total' ? show(value) : String(value)),
     clearOnComplete: true,
-    hideCursor: true,
+    hideCursor,
     gracefulExit: false, // signals are main's
     linewrap: null,
   };

@@ -26,20 +26,24 @@ export class Conversation {
   private readonly tokenizer: TextTokenizer;
   private readonly template: ChatTemplate;
   private readonly options: ChatOptions;
+  private readonly eosIds: readonly number[];
 
-  /** @param given what the template is given (`ChatOptions`), and the messages that the conversation begins with */
+  /**
+   * @param given what the template is given (`ChatOptions`), the messages that the conversation begins with, and the tokens that end a reply beside special ones
+   */
   constructor(
     model: Model,
     tokenizer: TextTokenizer,
     template: ChatTemplate,
-    given: ChatOptions & { readonly messages?: readonly ChatMessage[] } = {},
+    given: ChatOptions & { readonly messages?: readonly ChatMessage[]; readonly eosIds?: readonly number[] } = {},
   ) {
-    const { messages = [], ...options } = given;
+    const { messages = [], eosIds = [], ...options } = given;
     this.model = model;
     this.tokenizer = tokenizer;
     this.template = template;
     this.messages = [...messages];
     this.options = options;
+    this.eosIds = eosIds;
     this.held = model.components.newCache();
   }
 
@@ -80,8 +84,9 @@ export class Conversation {
    * @returns the text, without special tokens: what the tokens add to the prompt's, so that a space at their beginning is there
    */
   reply(ids: readonly number[], content?: string): string {
-    const ended = this.tokenizer.isSpecial(ids.at(-1) ?? -1);
-    const [inner, end] = ended ? [ids.slice(0, -1), this.tokenizer.tokenOf(ids.at(-1)!)!] : [ids, ''];
+    const last = ids.at(-1) ?? -1;
+    const ended = this.eosIds.includes(last) || this.tokenizer.isSpecial(last);
+    const [inner, end] = ended ? [ids.slice(0, -1), this.tokenizer.tokenOf(last)!] : [ids, ''];
     const prompt = this.pieces.flatMap((piece) => [...piece.ids]);
     const { tokenizer } = this;
     const whole = tokenizer.decode([...prompt, ...inner]).slice(tokenizer.decode(prompt).length);

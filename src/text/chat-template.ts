@@ -125,8 +125,11 @@ function refusal(error: Error): string {
   return `the chat template cannot render this conversation: ${sentence(error)}`;
 }
 
+/** The engine's words, where they are words. */
 function sentence({ message }: Error): string {
-  return /[.!?]$/.test(message) ? message : `${message}.`;
+  if (message.startsWith('Cannot read properties')) return 'a value that it uses is not there.';
+  const line = message.replace(/\s+/g, ' ').slice(0, 200);
+  return /[.!?]$/.test(line) ? line : `${line}.`;
 }
 
 /** As transformers does: a member that is None is no member. */

@@ -52,9 +52,10 @@ function binary(node: Node): Node {
   return call(operator === '==' ? 'python_eq' : 'python_ne', [list([left]), list([right])]);
 }
 
-/** `for x in operand` becomes `for x in operand | default([])`. */
-function overUndefined(node: Node): Node {
-  const from = node.iterable as Node;
+/** `for x in operand` becomes `for x in operand | default([])`, and counts how often it goes round. */
+function overUndefined(loop: Node): Node {
+  const node = { ...loop, body: [call('python_round', []), ...(loop.body as Node[])] };
+  const from = loop.iterable as Node;
   if (from.type !== 'SelectExpression') return { ...node, iterable: orNothing(from) };
   return { ...node, iterable: { ...from, lhs: orNothing(from.lhs as Node) } };
 }
@@ -80,7 +81,7 @@ function filtered(node: Node): Node {
   if (name === 'string') return printed(operand);
   if (name === 'capitalize') return call('python_capitalize', [printed(operand)]);
   if (name === 'title') return call('python_title', [printed(operand)]);
-  return name === 'length' || name === 'count' ? call('python_len', [operand]) : node;
+  return name === 'length' || name === 'count' ? call('python_len', [list([operand])]) : node;
 }
 
 function call(name: string, args: readonly Node[]): Node {
@@ -109,12 +110,12 @@ export const PYTHON = {
   python_capitalize: ([first = '', ...rest]: string) => first.toUpperCase() + rest.join('').toLowerCase(),
   python_eq: ([left]: readonly [Value], [right]: readonly [Value]) => equal(left, right),
   python_ne: ([left]: readonly [Value], [right]: readonly [Value]) => !equal(left, right),
-  python_len: (value: unknown) => {
-    if (value === undefined) return 0;
+  python_len: ([{ type, value }]: readonly [Value]) => {
+    if (type === 'UndefinedValue') return 0;
     if (typeof value === 'string') return [...value].length;
     if (Array.isArray(value)) return value.length;
     if (value instanceof Map) return value.size;
-    throw new Error(`${value === null ? 'None' : typeof value} has no length`);
+    throw new Error(`${type.replace('Value', '')} has no length`);
   },
 };
 

@@ -2,6 +2,9 @@
 import { Environment, Interpreter, parse, tokenize } from '@huggingface/jinja';
 import { asPython, PYTHON } from './jinja-python.js';
 
+/** What jinja2's sandbox allows a range to have, and what a template may go round in all: more is a fault, or meant to do harm. */
+const [LONGEST_RANGE, MOST_ROUNDS] = [100_000, 1_000_000];
+
 export type JinjaProgram = ReturnType<typeof parse>;
 
 /** What a template itself says with `raise_exception`. */
@@ -9,7 +12,8 @@ export class RaisedByTemplate extends Error {}
 
 /** @throws Error with the library's words */
 export function parseJinja(source: string): JinjaProgram {
-  const program = parse(tokenize(withoutGeneration(source), { lstrip_blocks: true, trim_blocks: true }));
+  const lines = source.replace(/\r\n?/g, '\n'); // as jinja2 reads them
+  const program = parse(tokenize(lines, { lstrip_blocks: true, trim_blocks: true }));
   return asPython(program) as JinjaProgram;
 }
 
@@ -19,7 +23,12 @@ export function parseJinja(source: string): JinjaProgram {
  */
 export function renderJinja(program: JinjaProgram, variables: Readonly<Record<string, unknown>>): string {
   const environment = new Environment();
-  const names = { ...PYTHON, ...globals, ...variables };
+  let rounds = 0;
+  const python_round = () => {
+    if (++rounds > MOST_ROUNDS) throw new Error(`it goes round loops more than ${MOST_ROUNDS} times`);
+    return '';
+  };
+  const names = { ...PYTHON, python_round, ...globals, ...variables };
   for (const [name, value] of Object.entries(names)) environment.set(name, value);
   return (new Interpreter(environment).run(program) as { value: string }).value;
 }
@@ -41,7 +50,10 @@ const globals = {
 
 function range(first: number, second?: number, step = 1): number[] {
   const [start, stop] = second === undefined ? [0, first] : [first, second];
-  return Array.from({ length: Math.max(Math.ceil((stop - start) / step), 0) }, (_, i) => start + i * step);
+  if (step === 0) throw new Error('range goes on by 0');
+  const length = Math.max(Math.ceil((stop - start) / step), 0);
+  if (length > LONGEST_RANGE) throw new Error(`a range has ${length} numbers, and may have ${LONGEST_RANGE}`);
+  return Array.from({ length }, (_, i) => start + i * step);
 }
 
 /** Python's `strftime` in the C locale, as far as templates go; `%-d` is without the zero before it. @throws Error for what it does not know */
@@ -77,9 +89,4 @@ export function strftime(date: Date, format: string): string {
 function dayOfYear(date: Date): number {
   const days = (month: number, day: number) => Date.UTC(date.getFullYear(), month, day) / 86_400_000;
   return days(date.getMonth(), date.getDate()) - days(0, 0);
-}
-
-/** `{% generation %}` marks what a model wrote, for training; nothing is rendered for it. */
-function withoutGeneration(source: string): string {
-  return source.replace(/\{%(-?)\s*(?:end)?generation\s*(-?)%\}/g, '{%$1 if true %}{% endif $2%}');
 }

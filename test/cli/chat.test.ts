@@ -21,6 +21,7 @@ interface Turn {
   readonly prompt_ids: number[];
   readonly ids: number[];
   readonly finish_reason: string;
+  readonly seed: number;
   readonly stats: Record<string, number>;
 }
 
@@ -164,6 +165,52 @@ describe('chat', () => {
       /^touchstone: The conversation has \d+ tokens, and the model's context holds 512: no room for a reply; say less, or begin a new one\.\n$/,
     );
     expect(code).toBe(1);
+  });
+
+  it('ends a reply with any token that ends one, which is not said, special or not', () => {
+    const folder = checkpoint("{% for m in messages %}{{ m.content + '\n' }}{% endfor %}");
+    const said = (eos?: number) => {
+      if (eos !== undefined)
+        editJson(join(folder, 'generation_config.json'), (value) => ({ ...value, eos_token_id: [1, eos] }));
+      return turns(output(['chat', 'Good morning.', '--model', folder, '-n', '40', '--json']))[0]!;
+    };
+    const { ids } = said();
+    const frequent = ids[7]!; // a token of the reply, of ordinary text
+    const found = said(frequent);
+    const at = ids.indexOf(frequent);
+    expect(found.finish_reason).toBe('eos');
+    expect(found.ids).toEqual(ids.slice(0, at + 1));
+    const before = JSON.parse(output(['chat', 'Good morning.', '--model', folder, '-n', String(at), '--json'])) as Turn;
+    expect(found.text).toBe(before.text);
+  });
+
+  it('draws each turn with another seed, and says which', () => {
+    const args = [
+      'chat',
+      '--model',
+      checkpoint(),
+      '-n',
+      '12',
+      '--temperature',
+      '1',
+      '--seed',
+      '7',
+      '--json',
+      '--stats',
+    ];
+    const { out, err } = touchstone(args, 'Good morning.\nGood morning.\n');
+    expect(turns(out).map(({ seed }) => seed)).toEqual([7, 8]);
+    expect(err).toMatch(/seed {6}7\n[\s\S]*seed {6}8\n/);
+  });
+
+  it('goes on with lines after a conversation that ended with a question', () => {
+    const file = join(temporaryFolder(), 'messages.json');
+    const call = { role: 'assistant', content: null, tool_calls: [{ function: { name: 'f', arguments: {} } }] };
+    writeFileSync(file, JSON.stringify([{ role: 'user', content: 'x' }, call, { role: 'tool', content: 'y' }]));
+    const folder = checkpoint("{% for m in messages %}{{ m.content or 'call' }}{{ eos_token }}{% endfor %}");
+    const found = turns(output(['chat', '--model', folder, '--messages', file, '-n', '2', '--json'], 'And now?\n'));
+    expect(found).toHaveLength(2);
+    expect(found[0]!.prompt).toBe('x<|end_of_text|>call<|end_of_text|>y<|end_of_text|>');
   });
 
   it('leaves the files of the checkpoint alone', () => {

@@ -21,6 +21,10 @@ describe('completion', () => {
     expect(complete('generate', '--cache', 'con')).toEqual(['contiguous']);
     expect(complete('generate', '--cache', '=')).toContain('contiguous');
     expect(complete('completion', '')).toEqual(['bash', 'zsh', 'fish']);
+    expect(complete('completion', 'bash', '')).toEqual(['']);
+    expect(complete('generate', '--cache=pre')).toEqual(['--cache=preallocated', '--cache=prefix']);
+    expect(complete('generate', '--cache', '=', 'con')).toEqual(['contiguous']);
+    expect(complete('chat', '--', '--ca')).toEqual(['']);
   });
 
   it('names nothing where a file or any text may come', () => {

@@ -108,6 +108,24 @@ describeWith(missing, 'on a terminal', () => {
     expect(messages[0]!.content).toBe('/etc');
   });
 
+  it('lines that are pasted together are messages one after the other, and the last one waits to be finished', async () => {
+    const { text, code } = await onTerminal(
+      ['chat', '--model', talker(), '-n', '2', '--stats'],
+      [
+        [PROMPT, 'First.\rSecond.\rThi'],
+        [/turn 2[\s\S]*> Thi$/, 'rd.\r'],
+        [/turn 3[\s\S]*> $/, '/exit\r'],
+      ],
+    );
+    expect(code, text).toBe(0);
+  });
+
+  it('Ctrl-C ends the answer to one message with 130', async () => {
+    const args = ['chat', 'Good morning.', '--model', talker()];
+    const { code } = await onTerminal(args, [[/\S/, '\x03']]);
+    expect(code).toBe(130);
+  });
+
   it('an error ends a turn, not the chat', async () => {
     const folder = talker();
     const template =

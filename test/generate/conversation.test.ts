@@ -91,6 +91,70 @@ describe('a conversation', () => {
     expect(conversation.cache.next).toBe(prompt.length);
   });
 
+  it('takes nothing of what a stop text cut off into the next prompt', () => {
+    const conversation = new Conversation(model, tokenizer, PLAIN);
+    conversation.messages.push({ role: 'user', content: 'Good morning.' });
+    conversation.prompt();
+    conversation.reply(tokenizer.encode('Good" said she', { specialTokens: false }), 'Good');
+    conversation.messages.push({ role: 'user', content: 'x' });
+    const whole = tokenizer.encode(PLAIN.render(conversation.messages), { specialTokens: false });
+    expect(conversation.prompt()).toEqual(whole);
+  });
+
+  it('ends a reply with a token that is not special, where the model says so', () => {
+    const dot = tokenizer.encode('.', { specialTokens: false })[0]!;
+    const ended = chatTemplate("{% for m in messages %}{{ m.content + '.' }}{% endfor %}", {}, 'test');
+    const conversation = new Conversation(model, tokenizer, ended, { eosIds: [dot] });
+    conversation.messages.push({ role: 'user', content: 'Good morning' });
+    conversation.prompt();
+    expect(conversation.reply([...tokenizer.encode(' Adieu', { specialTokens: false }), dot])).toBe(' Adieu');
+    conversation.messages.push({ role: 'user', content: 'x' });
+    conversation.prompt();
+    expect(conversation.text).toBe('Good morning. Adieu.x.');
+  });
+
+  it('has another reply to the last message, with all that is before it as it was', async () => {
+    const conversation = new Conversation(model, tokenizer, PLAIN);
+    conversation.messages.push({ role: 'user', content: 'Spell it.' });
+    conversation.prompt();
+    conversation.reply([...[...'the'].flatMap((letter) => tokenizer.encode(letter, { specialTokens: false })), 1]);
+    conversation.messages.push({ role: 'user', content: 'Again.' });
+    const prompt = conversation.prompt();
+    for await (const _ of generate(model, prompt, conversation.cache, { maxNewTokens: 3 }));
+    for (let again = 0; again < 3; again++) {
+      expect(conversation.prompt()).toEqual(prompt);
+      expect(conversation.cache.next).toBe(prompt.length - 1);
+      conversation.reply(tokenizer.encode('x', { specialTokens: false }));
+      conversation.messages.pop();
+    }
+  });
+
+  it('begins with a new cache where the template changes the first token', async () => {
+    const last = chatTemplate('{{ messages[-1].content }}', {}, 'test');
+    const conversation = new Conversation(model, tokenizer, last);
+    for (const content of ['Good morning.', 'How do you do?']) {
+      conversation.messages.push({ role: 'user', content });
+      const prompt = conversation.prompt();
+      expect(conversation.cache.next).toBe(0);
+      for await (const _ of generate(model, prompt, conversation.cache, { maxNewTokens: 2 }));
+    }
+  });
+
+  it('goes back to a block of rows that are quantised, not to the beginning', async () => {
+    const kvDtype = { dtype: 'int8', residual: 4 } as const;
+    const own = loadModel(fixture('austen-llama'), { kvDtype });
+    const conversation = new Conversation(own, tokenizer, TRIMMED);
+    conversation.messages.push({ role: 'user', content: 'Good morning, my dear sister, said she.' });
+    const prompt = conversation.prompt();
+    const ids: number[] = [];
+    for await (const { id } of generate(own, prompt, conversation.cache, { maxNewTokens: 9 })) ids.push(id);
+    conversation.reply(ids, 'Adieu.');
+    conversation.messages.push({ role: 'user', content: 'x' });
+    conversation.prompt();
+    expect(conversation.cache.next).toBeGreaterThan(prompt.length - 5);
+    expect(conversation.cache.next).toBeLessThanOrEqual(prompt.length);
+  });
+
   it('keeps the tokens of a reply as the model chose them', () => {
     const conversation = new Conversation(model, tokenizer, PLAIN);
     conversation.messages.push({ role: 'user', content: 'Spell it.' });

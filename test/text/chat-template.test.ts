@@ -72,6 +72,8 @@ describe('a template', () => {
       'TrueTrueFalseTrueTrueTrueFalse',
     ],
     ["{{ 'éCOLE' | capitalize }}{{ 'éCOLE x'.capitalize() }}", 'ÉcoleÉcole x'],
+    ['{% for m in messages %}\r\n{{ m.content }}\r\n{% endfor %}\r\n', 'Hi\n'],
+    ['{{ (1 | string) + (true | string) + (none | string) }}', '1TrueNone'],
     ['{%- generation %}a{%- endgeneration -%} b', 'ab'],
   ])('%s', (source, expected) => {
     expect(render(source, { mark: '\uFEFF', next: '\u0085' })).toBe(expected);
@@ -94,6 +96,11 @@ describe('a template', () => {
   it.each([
     ['{% if x %}', 'x.jinja: the chat template is not valid Jinja: '],
     ['{{ 1 | nonsense }}', 'x.jinja: the chat template cannot render this conversation: '],
+    ['{% for i in range(100001) %}{% endfor %}', 'a range has 100001 numbers, and may have 100000.'],
+    ['{{ range(1, 2, 0) | length }}', 'range goes on by 0.'],
+    ['{% for i in range(9999) %}{% for j in range(9999) %}{% endfor %}{% endfor %}', 'more than 1000000 times.'],
+    ['{{ [] | first }}', 'a value that it uses is not there.'],
+    ['{{ none | length }}', 'Null has no length.'],
   ])('that is wrong is refused with its file: %s', (source, message) => {
     expect(() => render(source)).toThrow(message);
   });

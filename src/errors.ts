@@ -39,8 +39,11 @@ export type HubReason =
   | 'failing'
   /** a token is missing or does not suffice, or a licence is not accepted */
   | 'denied'
+  /** the hub has no model of that name, or shows it to nobody */
   | 'no-model'
+  /** the model has no such branch, tag or commit */
   | 'no-revision'
+  /** the revision has no such file */
   | 'no-file'
   /** the repository holds no checkpoint in the formats that are read */
   | 'unfit'
@@ -56,6 +59,7 @@ export type HubReason =
 /** A model could not be had from the hub, or from its cache. */
 export class HubError extends TouchstoneError {
   override readonly name = 'HubError';
+  /** For programs; the message is for people. */
   readonly reason: HubReason;
 
   constructor(reason: HubReason, message: string) {

@@ -21,7 +21,9 @@ export function eosIdsOf(folder: string): number[] {
 
 /** How a checkpoint's makers sample from it. */
 export interface SamplingDefaults {
+  /** 0 is greedy. */
   readonly temperature: number;
+  /** 0 is all tokens. */
   readonly topK: number;
   readonly topP: number;
   readonly minP: number;

@@ -23,6 +23,7 @@ export interface HubOptions {
   readonly warn?: ((message: string) => void) | undefined;
   /** Ends a download; what was received is kept. */
   readonly signal?: AbortSignal | undefined;
+  /** In place of the global one: the way through a proxy. */
   readonly fetch?: typeof fetch | undefined;
   /** How often to ask again after a fault that may pass, without progress between; 4 by default. */
   readonly retries?: number | undefined;

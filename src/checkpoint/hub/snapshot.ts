@@ -15,6 +15,7 @@ export interface HubProgress {
   readonly file: string;
   /** Its bytes that are there. */
   readonly received: number;
+  /** Its bytes in all. */
   readonly total: number;
   /** Its bytes that were there from an earlier download. */
   readonly resumedFrom: number;

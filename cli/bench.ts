@@ -14,6 +14,7 @@ import {
 } from '../src/reference/workload.js';
 import { attentionCommand } from './bench-attention.js';
 import { type CacheBench, cacheBenchText, type FragmentationRow, type TimesRow } from './bench-text.js';
+import { loading } from './load-model.js';
 import { folderOf, MODEL } from './model-folder.js';
 import { newCommand, pause, wholeNumber, wholeNumbers } from './options.js';
 
@@ -68,9 +69,8 @@ async function measure(flags: CacheFlags): Promise<CacheBench> {
   const { seed, requests, maxTokens, memoryTokens, times } = flags;
   if (seed >= 2 ** 32) throw new UsageError(`--seed: expected a whole number from 0 to 4294967295, got ${seed}.`);
   if (!times && flags.model !== undefined) throw new UsageError('--model: with --no-times no model is run.');
-  const model = times
-    ? loadModel(flags.model === undefined ? embeddedModel() : await folderOf(flags.model, 'logits'))
-    : null;
+  const folder = flags.model === undefined ? embeddedModel() : await folderOf(flags.model, 'logits');
+  const model = times ? loading((progress) => loadModel(folder, { progress })) : null;
   const draw = (shared: SharedPrefixes) =>
     drawRequests({ seed, requests, maxTokens, ...SHAREGPT, vocabulary: 32_000, shared });
   const plain = draw(NOTHING_SHARED);

@@ -1,6 +1,7 @@
 import type { Command } from 'commander';
 import { embeddedModel } from '../src/embedded.js';
 import { type Inspection, inspect } from '../src/reference/inspect.js';
+import { loading } from './load-model.js';
 import { folderOf, MODEL } from './model-folder.js';
 import { ignoreOption, newCommand, ropeLengthOption } from './options.js';
 
@@ -15,10 +16,9 @@ export function inspectCommand(): Command {
     .option('--json', 'print one JSON object')
     .action(
       async (model: string | undefined, flags: { ropeLength?: number; ignoreConfigKey?: string[]; json?: true }) => {
-        const found = inspect(model === undefined ? embeddedModel() : await folderOf(model, 'logits'), {
-          ropeLength: flags.ropeLength,
-          ignoreConfigKeys: flags.ignoreConfigKey,
-        });
+        const folder = model === undefined ? embeddedModel() : await folderOf(model, 'logits');
+        const { ropeLength, ignoreConfigKey: ignoreConfigKeys } = flags;
+        const found = loading((progress) => inspect(folder, { ropeLength, ignoreConfigKeys, progress }));
         process.stdout.write(flags.json ? `${JSON.stringify(found)}\n` : text(found));
       },
     );

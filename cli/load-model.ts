@@ -7,7 +7,7 @@ import { expectScalesOf, readScales } from '../src/reference/calibrate.js';
 import { loadTokenizer, type TextTokenizer } from '../src/text/tokenizer.js';
 import { bytesText } from './bytes.js';
 import { folderOf } from './model-folder.js';
-import { progressBar } from './progress.js';
+import { type ProgressBar, progressBar } from './progress.js';
 import { type AttentionFlags, cacheSizesOf, kvConfigOf, type RunFlags, visibilityOf } from './run-options.js';
 
 interface Loaded {
@@ -47,24 +47,24 @@ export async function loadPlain(name: string, flags: AttentionFlags): Promise<Lo
 function loadWith(folder: string, flags: AttentionFlags, stored: Partial<RunOptions>): Loaded {
   const { attention, positions, kernel, device, precision, ropeLength, ignoreConfigKey: ignoreConfigKeys } = flags;
   const chosen = { attention, visibility: visibilityOf(flags), positions, kernel, device, precision, ...stored };
-  return endedByInterrupt(() => {
-    const bar = progressBar('load', bytesText, { hideCursor: false });
-    try {
-      const model = loadModel(folder, { ...chosen, ropeLength, ignoreConfigKeys, progress: bar.update });
-      return { folder, model, tokenizer: loadTokenizer(folder, model.config.vocabulary) };
-    } finally {
-      bar.end();
-    }
+  return loading((progress) => {
+    const model = loadModel(folder, { ...chosen, ropeLength, ignoreConfigKeys, progress });
+    return { folder, model, tokenizer: loadTokenizer(folder, model.config.vocabulary) };
   });
 }
 
-/** Nothing is written and no listener has its turn while a model is read, so Ctrl-C may end the process at once. */
-function endedByInterrupt<Result>(work: () => Result): Result {
+/**
+ * Reads a model, with a bar. Nothing is written and no listener has its turn meanwhile, so Ctrl-C may end the process at once (and the cursor stays, since
+ * nothing could bring it back).
+ */
+export function loading<Result>(read: (progress: ProgressBar['update']) => Result): Result {
   const listeners = process.listeners('SIGINT');
+  const bar = progressBar('load', bytesText, { hideCursor: false });
   process.removeAllListeners('SIGINT');
   try {
-    return work();
+    return read(bar.update);
   } finally {
+    bar.end();
     for (const listener of listeners) process.on('SIGINT', listener);
   }
 }

@@ -2,16 +2,11 @@
 import type { Command } from 'commander';
 import type { SamplingDefaults } from '../src/checkpoint/folder.js';
 import { UsageError } from '../src/errors.js';
+import type { SamplerOptions } from '../src/generate/sampler.js';
 import { collected, decimal, GROUPS, wholeNumber } from './options.js';
 
-export interface SamplingFlags {
+export interface SamplingFlags extends SamplerOptions {
   readonly maxNewTokens?: number;
-  readonly temperature?: number;
-  readonly topK?: number;
-  readonly topP?: number;
-  readonly minP?: number;
-  readonly repetitionPenalty?: number;
-  readonly seed?: number;
   readonly stop?: string[];
 }
 

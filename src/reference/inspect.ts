@@ -7,7 +7,7 @@ import type { TensorEntry } from '../checkpoint/safetensors/header.js';
 import { TensorSource } from '../checkpoint/tensor-source.js';
 import type { NormConfig } from '../math/norm.js';
 import type { BranchConfig, FeedForwardConfig, LayerConfig, ModelConfig } from '../model/config.js';
-import { type ConfigOptions, loadConfig, loadModel, type Model } from '../model/load.js';
+import { type ConfigOptions, type LoadOptions, loadConfig, loadModel, type Model } from '../model/load.js';
 import { quantisationNotes, weightsIn } from '../model/quantisation.js';
 import { loadTokenizer, type TextTokenizer } from '../text/tokenizer.js';
 import { FEATURES } from './features/index.js';
@@ -57,7 +57,7 @@ export interface Architecture {
 }
 
 /** Loads a checkpoint whole, so that it is checked whole. @throws CheckpointError */
-export function inspect(folder: string, options: ConfigOptions = {}): Inspection {
+export function inspect(folder: string, options: ConfigOptions & Pick<LoadOptions, 'progress'> = {}): Inspection {
   const model = loadModel(folder, options);
   const tokenizer = loadTokenizer(folder, model.config.vocabulary);
   const source = new TensorSource(folder);

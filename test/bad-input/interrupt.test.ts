@@ -1,5 +1,5 @@
 /** 56: whoever asked goes away. Pages are free again, files and the terminal whole, and the exit code is 130. */
-import { spawn, spawnSync } from 'node:child_process';
+import { spawn } from 'node:child_process';
 import { copyFileSync, readdirSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { text as textOf } from 'node:stream/consumers';
@@ -10,7 +10,7 @@ import { loadModel, type Model } from '../../src/model/load.js';
 import { bad, newFolder, TINY } from '../support/bad-input.js';
 import { MAIN, touchstoneAside } from '../support/cli.js';
 import { fixture } from '../support/fixtures.js';
-import { decide } from '../support/parts.js';
+import { decide, missingTerminal } from '../support/parts.js';
 
 /** Interrupts a command when it writes, or else after so many milliseconds: later and later, until it has come as far as to have an answer. */
 async function interrupted(args: readonly string[], after?: number): Promise<{ code: number | null; err: string }> {
@@ -54,10 +54,6 @@ async function expectWholeFiles(): Promise<void> {
   // While it waits for its prompt, too.
   expect(await interrupted(['generate'], 500)).toEqual({ code: 130, err: '' });
 }
-
-/** util-linux's `script` runs a command on a terminal of its own, and hands on Ctrl-C as a terminal does; others have other arguments. */
-const { stdout: version } = spawnSync('script', ['--version'], { encoding: 'utf8' });
-const missing = version?.includes('util-linux') ? null : 'there is no `script` of util-linux to make a terminal.';
 
 async function expectWholeTerminal(): Promise<void> {
   const run = `${process.execPath} ${MAIN} generate 'It was' -n 400; echo "code $?"`;
@@ -130,6 +126,7 @@ bad(
       }
     }
     await expectWholeFiles();
+    const missing = missingTerminal();
     const decision = decide(missing, process.env.TOUCHSTONE_REQUIRE);
     if (decision === 'fail') throw new Error(`TOUCHSTONE_REQUIRE=all, and a part is missing: ${missing}`);
     if (decision === 'run') await expectWholeTerminal();

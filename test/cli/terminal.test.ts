@@ -1,16 +1,15 @@
 /** What is different on a terminal: bars, and a chat that is typed. */
-import { spawn, spawnSync } from 'node:child_process';
-import { readFileSync, writeFileSync } from 'node:fs';
+import { spawn } from 'node:child_process';
+import { readFileSync, truncateSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { stripVTControlCharacters } from 'node:util';
 import { expect, it } from 'vitest';
-import { copyOf } from '../support/checkpoint.js';
+import { copyOf, editJson, tensorsOf } from '../support/checkpoint.js';
 import { MAIN } from '../support/cli.js';
 import { fixture, temporaryFolder } from '../support/fixtures.js';
-import { describeWith } from '../support/parts.js';
-
-const { stdout: version } = spawnSync('script', ['--version'], { encoding: 'utf8' });
-const missing = version?.includes('util-linux') ? null : 'there is no `script` of util-linux to make a terminal.';
+import { NAME, repository, user } from '../support/hub.js';
+import { HubServer } from '../support/hub-server.js';
+import { describeWith, missingTerminal } from '../support/parts.js';
 
 interface Screen {
   readonly text: string;
@@ -21,9 +20,10 @@ interface Screen {
 async function onTerminal(
   args: readonly string[],
   typed: readonly (readonly [RegExp, string])[] = [],
+  variables: NodeJS.ProcessEnv = { HF_HUB_OFFLINE: '1' },
 ): Promise<Screen> {
   const line = [process.execPath, MAIN, ...args].map((word) => `'${word}'`).join(' ');
-  const child = spawn('script', ['-qefc', line, '/dev/null'], { env: { ...process.env, HF_HUB_OFFLINE: '1' } });
+  const child = spawn('script', ['-qefc', line, '/dev/null'], { env: { ...process.env, ...variables } });
   const keys = [...typed];
   let [text, seen] = ['', 0];
   child.stdout.on('data', (piece: Buffer) => {
@@ -52,7 +52,30 @@ function talker(): string {
   return folder;
 }
 
-describeWith(missing, 'on a terminal', () => {
+/** A checkpoint with an embedding of 0.5 GB, which takes no room on a disk that knows of holes. */
+function large(): string {
+  const folder = copyOf('tiny-llama-linear-bf16');
+  const rows = 2 ** 21;
+  editJson(join(folder, 'config.json'), (config) => ({ ...config, vocab_size: rows }));
+  const tensors = tensorsOf(folder).map(({ name, shape }) => {
+    const own = /embed_tokens|lm_head/.test(name) ? [rows, shape[1]!] : shape;
+    return { name, shape: own, bytes: own.reduce((product, length) => product * length, 2) };
+  });
+  let end = 0;
+  const entries = tensors.map(({ name, shape, bytes }) => {
+    end += bytes;
+    return [name, { dtype: 'BF16', shape, data_offsets: [end - bytes, end] }];
+  });
+  const header = Buffer.from(JSON.stringify(Object.fromEntries(entries)));
+  const length = Buffer.alloc(8);
+  length.writeBigUInt64LE(BigInt(header.length));
+  const file = join(folder, 'model.safetensors');
+  writeFileSync(file, Buffer.concat([length, header]));
+  truncateSync(file, 8 + header.length + end);
+  return folder;
+}
+
+describeWith(missingTerminal(), 'on a terminal', () => {
   it('a chat answers what is typed, and knows a few words of its own', async () => {
     const args = ['chat', '--model', talker(), '-n', '6', '--stats'];
     const { text, code } = await onTerminal(args, [
@@ -161,5 +184,21 @@ describeWith(missing, 'on a terminal', () => {
     const { text, code } = await onTerminal(args, [[/prefill \[/, '\x03']]);
     expect(code).toBe(130);
     expect(count(text, '\x1b[?25l')).toBe(count(text, '\x1b[?25h'));
+  });
+
+  it('a download has a bar, which stays while nothing comes, and Ctrl-C takes it away', async () => {
+    const server = await HubServer.start();
+    server.publish(NAME, repository());
+    server.fail('model.safetensors', { kind: 'stall', at: 100_000 });
+    const { text, code } = await onTerminal(['inspect', NAME], [[/1\d\d\.\d kB of/, '\x03']], user(server));
+    expect(code).toBe(130);
+    expect(text).toContain(`download ${NAME} [`);
+    expect(count(text, '\x1b[?25l')).toBe(count(text, '\x1b[?25h'));
+  });
+
+  it('a model that takes a while to load has a bar', async () => {
+    const { text, code } = await onTerminal(['inspect', large()]);
+    expect(code).toBe(0);
+    expect(text).toMatch(/load \[.*\] \d+% \| [\d.]+ MB of [\d.]+ MB/);
   });
 });

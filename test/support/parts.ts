@@ -2,6 +2,7 @@
  * Some tests need a part that npm cannot bring, such as a driver. Where it is missing they are skipped, and say so:
  * a suite that quietly shrinks is worth nothing. With `TOUCHSTONE_REQUIRE=all`, as in CI, a missing part is a failure.
  */
+import { spawnSync } from 'node:child_process';
 import { describe, test } from 'vitest';
 import { openDevice } from '../../attention/kernel/gpu/devices.js';
 import { DeviceError } from '../../src/errors.js';
@@ -36,6 +37,12 @@ export function describeWith(missing: string | null, title: string, tests: () =>
   test.skip(sentence);
   if (!told.has(missing!)) process.stderr.write(`Skipped: ${sentence}\n`);
   told.add(missing!);
+}
+
+/** Why no terminal can be made, or null. util-linux's `script` runs a command on one of its own, and hands on Ctrl-C as a terminal does; others have other arguments. */
+export function missingTerminal(): string | null {
+  const { stdout } = spawnSync('script', ['--version'], { encoding: 'utf8' });
+  return stdout?.includes('util-linux') ? null : 'there is no `script` of util-linux to make a terminal.';
 }
 
 let webGpu: Promise<string | null> | undefined;

@@ -4,12 +4,12 @@
  */
 
 import { randomBytes } from 'node:crypto';
-import { existsSync, readFileSync } from 'node:fs';
+import { existsSync } from 'node:fs';
 import { copyFile, link, mkdir, realpath, rename, rm, symlink, writeFile } from 'node:fs/promises';
 import { dirname, join, relative } from 'node:path';
 import { z } from 'zod';
 import { type HubModel, isCommit } from './name.js';
-import type { HubSettings } from './settings.js';
+import { type HubSettings, textOf } from './settings.js';
 
 export interface ModelCache {
   readonly folder: string;
@@ -85,12 +85,4 @@ async function succeeds(action: Promise<void>): Promise<boolean> {
     () => true,
     () => false,
   );
-}
-
-function textOf(file: string): string | null {
-  try {
-    return readFileSync(file, 'utf8');
-  } catch {
-    return null;
-  }
 }

@@ -128,9 +128,9 @@ async function startOf(response: Response, from: number, asked: Asked): Promise<
   throw response.ok || response.status === 416 ? new UnknownRange() : faultOfAnswer(response, asked);
 }
 
-/** Of someone else, who stands between (a login to a network, a proxy): no file that is read is one. */
+/** Of someone else, who stands between (a login to a network, a proxy), where it cannot be what was asked for. */
 function isPage({ headers }: Response, { file }: Asked): boolean {
-  return /^text\/html\b/i.test(headers.get('content-type') ?? '') && !/\.html?$/.test(file ?? '');
+  return /^text\/html\b/i.test(headers.get('content-type') ?? '') && /\.(safetensors|json)$/.test(file ?? '');
 }
 
 /** The server cannot go on from where a partial file ends. */

@@ -5,7 +5,7 @@ import { HubError } from '../../errors.js';
 import { underWay } from './claims.js';
 import { askedOf, type HubClient, patience, pause, readBytes, UnknownRange } from './client.js';
 import { faultOfShortFile, PassingFault } from './faults.js';
-import { Partial } from './partial.js';
+import { PartialFile } from './partial.js';
 import type { RemoteFile } from './repository.js';
 
 /** After so many bytes, the next fault is the first again. */
@@ -63,7 +63,7 @@ async function attempt(
   blob: string,
   received: Received,
 ): Promise<string> {
-  const partial = await Partial.open(blob, file, client.signal);
+  const partial = await PartialFile.open(blob, file, client.signal);
   try {
     await receive(client, urlOf(client, commit, file.path), file, partial, received);
     return await partial.finish();
@@ -83,7 +83,7 @@ async function receive(
   client: HubClient,
   url: string,
   file: RemoteFile,
-  partial: Partial,
+  partial: PartialFile,
   received: Received,
 ): Promise<void> {
   let resumedFrom = partial.received;
@@ -111,7 +111,7 @@ async function receive(
 async function faultOf(
   client: HubClient,
   file: RemoteFile,
-  partial: Partial,
+  partial: PartialFile,
   transfer: () => Promise<void>,
 ): Promise<PassingFault | null> {
   try {
@@ -126,6 +126,6 @@ async function faultOf(
   return partial.received < file.size ? shortFile(client, file, partial) : null;
 }
 
-function shortFile(client: HubClient, { path, size }: RemoteFile, { received }: Partial): PassingFault {
+function shortFile(client: HubClient, { path, size }: RemoteFile, { received }: PartialFile): PassingFault {
   return faultOfShortFile(received, size, askedOf(client, path));
 }

@@ -6,7 +6,7 @@ import type { RemoteFile } from './repository.js';
 
 const PIECE = 1 << 22;
 
-export class Partial {
+export class PartialFile {
   /** Bytes that are there. */
   received = 0;
   private hash: Hash;
@@ -24,10 +24,10 @@ export class Partial {
   }
 
   /** Goes on with what an earlier attempt left, which is hashed first; begins where there is nothing. */
-  static async open(blob: string, file: RemoteFile, signal: AbortSignal | null): Promise<Partial> {
+  static async open(blob: string, file: RemoteFile, signal: AbortSignal | null): Promise<PartialFile> {
     const path = await claim(blob);
     const handle = await open(path, constants.O_RDWR | constants.O_CREAT);
-    const partial = new Partial(handle, path, blob, file);
+    const partial = new PartialFile(handle, path, blob, file);
     try {
       await partial.readAgain(signal);
     } catch (error) {

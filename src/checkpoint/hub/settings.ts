@@ -66,7 +66,8 @@ function cleaned(token: string | undefined): string | null {
 }
 
 /** Nobody has to have a token: a file that cannot be read counts as none. */
-function textOf(file: string): string | undefined {
+/** A small file's text; undefined where it cannot be read. */
+export function textOf(file: string): string | undefined {
   try {
     return readFileSync(file, 'utf8');
   } catch {

@@ -1,6 +1,7 @@
 /** One attention layer of one forward pass: where the four concerns (strategy, visibility, cache, kernel) meet. */
 import { type Rotation, rotateInPlace } from '../src/math/rope.js';
 import { roundingOf } from '../src/math/sum.js';
+import { type Tap, tapWithin, untapped } from '../src/tensor/tap.js';
 import { flat, rowsOf, type Tensor, zerosLike } from '../src/tensor/tensor.js';
 import type { KvCache } from './cache/cache.js';
 import type { AttentionCall, AttentionKernel } from './kernel/kernel.js';
@@ -48,9 +49,11 @@ export async function attentionLayer(
   rotation: Rotation | null,
   parts: readonly SequencePart[],
   counter: AttentionCounter,
+  tap: Tap = untapped,
 ): Promise<Tensor> {
   const { index, strategy, kernel } = layer;
-  const { q_THK, rows } = projected(x_TD, layer, rotation, parts);
+  const tapped = tapWithin(tap, 'attention');
+  const { q_THK, rows } = projected(x_TD, layer, rotation, parts, tapped);
   const out_THV = zerosLike(x_TD, [x_TD.shape[0]!, strategy.queryHeads, valueDim(strategy)]);
   const calls = parts.flatMap(({ cache, from, to, positions }) => {
     cache.write(index, slice(rows, from, to));
@@ -63,7 +66,7 @@ export async function attentionLayer(
     return runs.map((run) => callOf(layer, run, counter.scratch));
   });
   await kernel.attend(calls, counter.scratch);
-  return strategy.output(out_THV);
+  return strategy.output(tapped('heads', out_THV));
 }
 
 /**
@@ -75,12 +78,32 @@ function projected(
   { strategy, slots }: AttentionLayer,
   rotation: Rotation | null,
   parts: readonly SequencePart[],
+  tap: Tap,
 ): { q_THK: Tensor; rows: StreamRows } {
-  const { q_THK, rows } = strategy.project(x_TD);
+  const { q_THK, rows } = tappedRows(strategy.project(x_TD, tap), tap, '');
   if (rotation && !slots) rotateAllInPlace(q_THK, rows, strategy, rotation);
   const finished = strategy.afterRope?.(q_THK, rows) ?? { q_THK, rows };
   if (strategy.temperature) scaleQueriesInPlace(finished.q_THK, strategy.temperature, parts);
-  return finished;
+  return (rotation && !slots) || strategy.afterRope ? tappedRows(finished, tap, '_rope', strategy) : finished;
+}
+
+/** Queries and rows as a tap leaves them: all, or with a strategy those that rope rotates. */
+function tappedRows(
+  { q_THK, rows }: { q_THK: Tensor; rows: StreamRows },
+  tap: Tap,
+  suffix: string,
+  strategy?: AttentionStrategy,
+): { q_THK: Tensor; rows: StreamRows } {
+  if (tap === untapped) return { q_THK, rows };
+  const left = new Set(strategy?.streams.filter(({ ropeFrom }) => ropeFrom === null).map(({ name }) => name));
+  const tappedRow = ([name, x]: [string, Tensor]): [string, Tensor] =>
+    left.has(name) ? [name, x] : [name, tap(`${traceNameOf(name)}${suffix}`, x)];
+  return { q_THK: tap(`q${suffix}`, q_THK), rows: Object.fromEntries(Object.entries(rows).map(tappedRow)) };
+}
+
+/** What a stream is called in a trace: k and v, as everybody does. */
+export function traceNameOf(stream: string): string {
+  return { keys: 'k', values: 'v' }[stream] ?? stream.replaceAll('-', '_');
 }
 
 /** Multiplies each query by the factor of its position. */

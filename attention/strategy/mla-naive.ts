@@ -1,3 +1,4 @@
+import { untapped } from '../../src/tensor/tap.js';
 import { joinHeads } from './heads.js';
 import { expandedHeads, expandedStreams, expectLatent, latentForm, projectLatent } from './latent.js';
 import type { StrategyBuilder } from './strategy.js';
@@ -14,8 +15,10 @@ export const latentNaive: StrategyBuilder = (config, weightsOfLayer) => {
     streams: expandedStreams(shape),
     keyStreams: ['keys'],
     valueStream: 'values',
-    project(x_TD) {
-      const { q_THK, latent_T1C, ropeKey_T1R } = projectLatent(x_TD, weights, shape);
+    project(x_TD, tap = untapped) {
+      const projected = projectLatent(x_TD, weights, shape);
+      const { q_THK } = projected;
+      const [latent_T1C, ropeKey_T1R] = [tap('latent', projected.latent_T1C), tap('rope_key', projected.ropeKey_T1R)];
       const { k_THK, v_THV } = expandedHeads(latent_T1C, ropeKey_T1R, weights, shape);
       return { q_THK, rows: { keys: k_THK, values: v_THV } };
     },

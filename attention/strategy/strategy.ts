@@ -1,6 +1,7 @@
 import type { Linear } from '../../src/math/linear.js';
 import type { NormConfig, NormWeights } from '../../src/math/norm.js';
 import type { Rope } from '../../src/math/rope.js';
+import type { Tap } from '../../src/tensor/tap.js';
 import type { Floats, Tensor } from '../../src/tensor/tensor.js';
 import type { Alibi } from '../scores.js';
 import type { StreamRows, StreamSchema } from '../streams.js';
@@ -137,8 +138,11 @@ export interface AttentionStrategy {
   readonly afterRope:
     | ((q_THK: Tensor, rows: StreamRows) => { readonly q_THK: Tensor; readonly rows: StreamRows })
     | null;
-  /** x [T, D] -> queries [T, H, K] and the rows to store, neither rotated yet. */
-  project(x_TD: Tensor): { readonly q_THK: Tensor; readonly rows: StreamRows };
+  /**
+   * x [T, D] -> queries [T, H, K] and the rows to store, neither rotated yet.
+   * @param tap is shown what queries and rows are made of, where that has a name of its own
+   */
+  project(x_TD: Tensor, tap?: Tap): { readonly q_THK: Tensor; readonly rows: StreamRows };
   /** [T, H, V] -> [T, D] */
   output(attended_THV: Tensor): Tensor;
 }

@@ -2,6 +2,7 @@
 import { add, scaledRows, sigmoid } from '../math/elementwise.js';
 import { linear } from '../math/linear.js';
 import { addScaledInto, BLOCK, closeBlockInto } from '../math/sum.js';
+import { type Tap, tapWithin, untapped } from '../tensor/tap.js';
 import { flat, rowsOf, type Tensor, zerosLike } from '../tensor/tensor.js';
 import type { ExpertsConfig } from './config.js';
 import { gated } from './feed-forward.js';
@@ -9,13 +10,31 @@ import { type ExpertChoice, route } from './router.js';
 import type { ExpertsWeights } from './weights.js';
 
 /** x [T, D] -> sum over the chosen experts of weight * expert(x), and the shared expert where there is one [T, D]. */
-export function mixture(x_TD: Tensor, weights: ExpertsWeights, config: ExpertsConfig): Tensor {
-  const choices = route(linear(x_TD, weights.router), weights.correction, config);
+export function mixture(x_TD: Tensor, weights: ExpertsWeights, config: ExpertsConfig, tap: Tap = untapped): Tensor {
+  const tapRouter = tapWithin(tap, 'router');
+  const logits_TE = tapRouter('logits', linear(x_TD, weights.router));
+  const choices = tappedChoices(route(logits_TE, weights.correction, config), config.perToken, logits_TE, tapRouter);
   const routed_TD = weighted(x_TD, choices, weights, config);
   if (!weights.shared || !config.shared) return routed_TD;
   const shared_TD = gated(x_TD, weights.shared.feedForward, config.shared.feedForward);
   if (!config.shared.gate) return add(routed_TD, shared_TD);
   return add(routed_TD, scaledRows(shared_TD, flat(sigmoid(linear(x_TD, weights.shared.gate!)))));
+}
+
+/** The choices, as a tap of the experts [T, k] and of their weights [T, k] leaves them. */
+function tappedChoices(
+  choices: readonly ExpertChoice[],
+  perToken: number,
+  like: Tensor,
+  tap: Tap,
+): readonly ExpertChoice[] {
+  if (tap === untapped) return choices;
+  const shape = [choices.length / perToken, perToken];
+  const [experts_Tk, weights_Tk] = [zerosLike(like, shape), zerosLike(like, shape)];
+  experts_Tk.data.set(choices.map(({ expert }) => expert));
+  weights_Tk.data.set(choices.map(({ weight }) => weight));
+  const [experts, weights] = [flat(tap('experts', experts_Tk)), flat(tap('weights', weights_Tk))];
+  return choices.map(({ token }, i) => ({ token, expert: experts[i]!, weight: weights[i]! }));
 }
 
 /** Sums over experts are made as all sums are: in blocks of 32 by index (src/math/sum.ts). */

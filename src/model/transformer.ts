@@ -10,6 +10,7 @@ import { AttentionCounter, attentionLayer, type SequencePart } from '../../atten
 import { RequestError } from '../errors.js';
 import { normalise } from '../math/norm.js';
 import { type Rope, type Rotation, rotationAt } from '../math/rope.js';
+import { type Tap, tapWithin, untapped } from '../tensor/tap.js';
 import { flat, type Precision, rowsOf, type Tensor, zerosLike } from '../tensor/tensor.js';
 import { block } from './block.js';
 import { embed, expectIds, expectPositions } from './embedding.js';
@@ -30,6 +31,8 @@ export interface ForwardOptions {
   readonly counter?: AttentionCounter | undefined;
   /** Awaited after each layer: a chance for timers and signals, which computation alone would starve. */
   readonly pause?: (() => Promise<void>) | undefined;
+  /** Is shown what the pass computes, of all sequences together, and may have it go on with something else. */
+  readonly tap?: Tap | undefined;
 }
 
 /**
@@ -69,25 +72,27 @@ async function pass(
   { config, weights, components, options: { precision } }: Model,
   ids: readonly number[],
   parts: readonly SequencePart[],
-  { logits, counter = new AttentionCounter(), pause }: ForwardOptions,
+  { logits, counter = new AttentionCounter(), pause, tap = untapped }: ForwardOptions,
 ): Promise<Tensor> {
   const positions = Int32Array.from(parts.flatMap((part) => [...part.positions]));
   const rotationOf = rotations(positions, precision);
-  let x_TD = embed(ids, positions, config.embedding, weights.embedding, precision);
+  let x_TD = tap('embeddings', embed(ids, positions, config.embedding, weights.embedding, precision));
 
   for (const [i, layer] of config.layers.entries()) {
     const own = weights.layers[i]!;
     const rotation = rotationOf(layer.attention.rope);
+    const tapped = tapWithin(tap, `layers.${i}`);
     x_TD = await block(x_TD, layer, own, {
-      attention: (in_TD) => attentionLayer(in_TD, components.layers[i]!, rotation, parts, counter),
-      feedForward: (in_TD) => feedForward(in_TD, own.feedForward, layer.feedForward),
+      attention: (in_TD) => attentionLayer(in_TD, components.layers[i]!, rotation, parts, counter, tapped),
+      feedForward: (in_TD) => feedForward(in_TD, own.feedForward, layer.feedForward, tapped),
+      tap: tapped,
     });
     await pause?.();
   }
 
   const last_TD = logits === 'all' ? x_TD : lastRows(x_TD, parts);
   const final_TD = config.finalNorm ? normalise(last_TD, config.finalNorm, weights.finalNorm!) : last_TD;
-  return logitsOf(final_TD, weights.head, config.head);
+  return tap('logits', logitsOf(tap('final_norm', final_TD), weights.head, config.head));
 }
 
 /** Where each sequence's tokens stand among those computed together, and their absolute positions. */

@@ -23,7 +23,8 @@ async function onTerminal(
   variables: NodeJS.ProcessEnv = { HF_HUB_OFFLINE: '1' },
 ): Promise<Screen> {
   const line = [process.execPath, MAIN, ...args].map((word) => `'${word}'`).join(' ');
-  const child = spawn('script', ['-qefc', line, '/dev/null'], { env: { ...process.env, ...variables } });
+  // exec: a shell that waits would take Ctrl-C for its own, and end with 130 whatever the command made of it (dash does).
+  const child = spawn('script', ['-qefc', `exec ${line}`, '/dev/null'], { env: { ...process.env, ...variables } });
   const keys = [...typed];
   let [text, seen] = ['', 0];
   child.stdout.on('data', (piece: Buffer) => {

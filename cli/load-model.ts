@@ -45,7 +45,15 @@ export async function loadPlain(name: string, flags: AttentionFlags): Promise<Lo
 }
 
 function loadWith(folder: string, flags: AttentionFlags, stored: Partial<RunOptions>): Loaded {
-  const { attention, positions, kernel, device, precision, ropeLength, ignoreConfigKey: ignoreConfigKeys } = flags;
+  const {
+    attention,
+    ropePositions: positions,
+    kernel,
+    device,
+    precision,
+    ropeLength,
+    ignoreConfigKey: ignoreConfigKeys,
+  } = flags;
   const chosen = { attention, visibility: visibilityOf(flags), positions, kernel, device, precision, ...stored };
   return loading((progress) => {
     const model = loadModel(folder, { ...chosen, ropeLength, ignoreConfigKeys, progress });

@@ -14,6 +14,7 @@ export const GROUPS = {
   sampling: 'Sampling:',
   run: 'How the model is run:',
   cache: 'Key/value cache:',
+  trace: 'What is written of it:',
 } as const;
 
 /** A command with what all have: --debug, errors that come back to `main`, a hint where help is. */

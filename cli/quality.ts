@@ -32,7 +32,7 @@ export function qualityCommand(): Command {
     .option('--segment <tokens>', "feed it in segments of this many (default: the model's context)", wholeNumber(2))
     .option(
       '--lossy-window <tokens>',
-      'of the rules with a window, which are measured without --visibility and --positions alone (default: a quarter of a segment)',
+      'of the rules with a window, which are measured without --visibility and --rope-positions alone (default: a quarter of a segment)',
       wholeNumber(2),
     )
     .option(
@@ -50,7 +50,7 @@ async function run(name: string, flags: Flags): Promise<void> {
   if (segment > model.config.context) {
     throw new UsageError(`--segment: the model's context is ${model.config.context} tokens, got ${segment}.`);
   }
-  const ruled = flags.visibility !== 'auto' || flags.positions !== 'absolute';
+  const ruled = flags.visibility !== 'auto' || flags.ropePositions !== 'absolute';
   const window = lossyWindowOf(flags, segment, ruled);
   warnOfNotFinite(model);
   const choices = lossyForms(await amaxFor(model, ids, flags.kvScales), segment);
@@ -70,7 +70,7 @@ function lossyWindowOf({ lossyWindow }: Flags, segment: number, ruled: boolean):
   if (lossyWindow === undefined) return Math.max(Math.floor(segment / 4), 2);
   if (ruled) {
     throw new UsageError(
-      '--lossy-window: rules with a window are measured without --visibility and --positions alone; leave it out.',
+      '--lossy-window: rules with a window are measured without --visibility and --rope-positions alone; leave it out.',
     );
   }
   if (lossyWindow < segment) return lossyWindow;

@@ -22,8 +22,8 @@ import { GROUPS, ignoreOption, ropeLengthOption, wholeNumber } from './options.j
 const names = (table: object) => Object.keys(table);
 
 /** What `attentionOptions` adds to a command: how queries meet keys, and in what precision. */
-export interface AttentionFlags
-  extends Pick<RunOptions, 'attention' | 'positions' | 'kernel' | 'device' | 'precision'> {
+export interface AttentionFlags extends Pick<RunOptions, 'attention' | 'kernel' | 'device' | 'precision'> {
+  readonly ropePositions: RunOptions['positions'];
   readonly visibility: VisibilityName | 'auto';
   readonly window?: number;
   readonly sinks?: number;
@@ -72,7 +72,7 @@ export function attentionOptions(command: Command): Command {
     .option('--sinks <tokens>', 'of sinks: first tokens that every query sees', wholeNumber(1))
     .option('--attention-chunk <tokens>', 'of chunked: tokens a chunk', wholeNumber(1));
   const positions = 'what rope rotates a token to: its place in the text, or in the cache';
-  choice(command, '--positions <policy>', positions, POSITION_POLICIES, 'absolute');
+  choice(command, '--rope-positions <policy>', positions, POSITION_POLICIES, 'absolute');
   choice(command, '--kernel <kernel>', 'attention kernel', names(KERNELS), 'reference');
   const device = 'of gpu: what runs it (auto: a GPU through WebGPU, else the processor through WebAssembly)';
   choice(command, '--device <device>', device, DEVICE_CHOICES, 'auto');

@@ -156,7 +156,7 @@ export type {
 export { calibrate, type KvScales, readScales, writeScales } from './reference/calibrate.js';
 export { type Divergence, divergenceOf } from './reference/divergence.js';
 export { FEATURES, type Feature } from './reference/features/index.js';
-export { type Golden, type GoldenOptions, makeGolden, writeGolden } from './reference/golden.js';
+export { type Golden, type GoldenOptions, makeGolden } from './reference/golden.js';
 export { type Architecture, type Inspection, inspect } from './reference/inspect.js';
 export { nameOfRule, type Relation, type RunChoice, relationOf } from './reference/lattice.js';
 export {

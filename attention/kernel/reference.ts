@@ -29,22 +29,50 @@ export function boundInBlocks(scores: ScoreSize, unit: number): number {
   return boundByScores(terms, JAVASCRIPT, scores, unit);
 }
 
+/** One head of one query, and its scores. */
+export interface ScoredQuery {
+  /** Which query of the call, and which of its heads. */
+  readonly t: number;
+  readonly h: number;
+  /** Its key/value head. */
+  readonly g: number;
+  /** The rows that it sees. */
+  readonly seen: Seen;
+  /** Of each row that it sees, in order: a visitor may write over them. */
+  readonly scores: Floats;
+}
+
 function attendOne(call: AttentionCall, scratch: Scratch): void {
-  const { rows, tokens, queryHeads, keyDim, valueDim, perGroup } = rowsOfCall(call);
-  const [q, out] = [flat(call.q_THK), flat(call.out_THV)];
+  const { rows, queryHeads, valueDim } = rowsOfCall(call);
+  const out = flat(call.out_THV);
+  const sum = scratch.floats(out, valueDim);
+  visitScores(call, rows, scratch, ({ t, h, g, seen, scores }) => {
+    softmaxInPlace(scores, seen.positions, seen.count, call.sinkLogits_H && call.sinkLogits_H[h]!);
+    const row = (t * queryHeads + h) * valueDim;
+    weightedSumInto(out.subarray(row, row + valueDim), sum, scores, rows, seen, g);
+  });
+}
+
+/** Computes the scores of each query and head in turn. @param rows those of the call's blocks */
+export function visitScores(
+  call: AttentionCall,
+  rows: readonly Rows[],
+  scratch: Scratch,
+  visit: (query: ScoredQuery) => void,
+): void {
+  const [tokens, queryHeads, keyDim] = call.q_THK.shape as [number, number, number];
+  const perGroup = queryHeads / rows[0]!.heads;
+  const q = flat(call.q_THK);
   const keys = rows.map((block) => keysOf(block, scratch));
   const seen = roomFor(rows, scratch);
   const scores = scratch.floats(q, seen.positions.length);
-  const sum = scratch.floats(q, valueDim);
   for (let t = 0; t < tokens; t++) {
     lookInto(seen, rows, call.positions[t]!, call);
     for (let h = 0; h < queryHeads; h++) {
       const g = Math.floor(h / perGroup);
-      const row = t * queryHeads + h;
-      scoresInto(scores, q, row * keyDim, keys, rows, seen, g, call);
+      scoresInto(scores, q, (t * queryHeads + h) * keyDim, keys, rows, seen, g, call);
       if (call.softcap !== null || call.alibi) adjustInPlace(scores, seen, h, call.positions[t]!, call);
-      softmaxInPlace(scores, seen.positions, seen.count, call.sinkLogits_H && call.sinkLogits_H[h]!);
-      weightedSumInto(out.subarray(row * valueDim, (row + 1) * valueDim), sum, scores, rows, seen, g);
+      visit({ t, h, g, seen, scores });
     }
   }
 }

@@ -8,6 +8,7 @@ import type { ModelConfig } from '../model/config.js';
 import { expectIds } from '../model/embedding.js';
 import type { Model } from '../model/load.js';
 import { forward } from '../model/transformer.js';
+import type { Tap } from '../tensor/tap.js';
 import { type Floats, flat, rowsOf, type Tensor, zerosLike } from '../tensor/tensor.js';
 import { createSampler, type Sampler, type SamplerOptions } from './sampler.js';
 
@@ -74,6 +75,8 @@ export interface FeedOptions {
   readonly counter?: AttentionCounter | undefined;
   readonly pause?: (() => Promise<void>) | undefined;
   readonly progress?: ((fed: number, of: number) => void) | undefined;
+  /** Of each pass (`ForwardOptions`). */
+  readonly tap?: Tap | undefined;
 }
 
 /**
@@ -86,7 +89,7 @@ export async function feed(
   cache: KvCache,
   options: FeedOptions,
 ): Promise<Tensor> {
-  const { from, chunk = ids.length, logits = 'last', counter, pause, progress } = options;
+  const { from, chunk = ids.length, logits = 'last', counter, pause, progress, tap } = options;
   expectSize('prefillChunk (--prefill-chunk)', chunk);
   if (cache.next >= ids.length) {
     throw new RequestError(
@@ -100,7 +103,7 @@ export async function feed(
   for (let start = Math.max(from, cache.next); start < ids.length; start += chunk) {
     const end = Math.min(start + chunk, ids.length);
     const fresh = { ids: ids.slice(cache.next, end), cache };
-    const rows = await forward(model, [fresh], { logits, counter, pause });
+    const rows = await forward(model, [fresh], { logits, counter, pause, tap });
     progress?.(end, ids.length);
     const total = rows.shape[0]!;
     chunks.push(logits === 'all' ? rowsOf(rows, total - (end - start), total) : rows);

@@ -1,14 +1,8 @@
-/** Goldens: what a model answers to given tokens, in a file that any implementation can be held against. */
+/** Goldens in memory: what a model answers to given tokens. (`trace/` writes them to files.) */
 import type { KvCache } from '../../attention/cache/cache.js';
-import { hashesOf } from '../checkpoint/folder.js';
-import { writeSafetensors } from '../checkpoint/safetensors/write.js';
-import { RequestError } from '../errors.js';
-import { checkRequest, feed } from '../generate/generate.js';
-import { argmax, marginOf } from '../generate/sampler.js';
-import { describeRun } from '../model/describe.js';
 import type { Model } from '../model/load.js';
-import { type Floats, flat, floats, floatsLike } from '../tensor/tensor.js';
-import { VERSION } from '../version.js';
+import { type Floats, flat, floats } from '../tensor/tensor.js';
+import { type RunOptions, runGreedy } from './trace/run.js';
 
 export interface Golden {
   /** [T] the prompt */
@@ -22,14 +16,8 @@ export interface Golden {
   readonly margins: Floats;
 }
 
-export interface GoldenOptions {
-  /** Greedy tokens after the prompt. */
+export interface GoldenOptions extends RunOptions {
   readonly steps: number;
-  readonly prefillChunk?: number | undefined;
-  /** Awaited after each layer. */
-  readonly pause?: () => Promise<void>;
-  /** Told how many tokens, of the prompt and its continuation, have their logits. */
-  readonly progress?: (done: number, of: number) => void;
 }
 
 /**
@@ -41,55 +29,14 @@ export async function makeGolden(
   model: Model,
   inputIds: readonly number[],
   cache: KvCache,
-  { steps, prefillChunk: chunk, pause, progress }: GoldenOptions,
+  options: GoldenOptions,
 ): Promise<Golden> {
-  checkRequest(model, inputIds, steps, { fedWhole: steps === 0 });
-  if (cache.next !== 0)
-    throw new RequestError(`A golden needs an empty cache; this one goes on at position ${cache.next}.`);
   const vocabulary = model.config.vocabulary;
-  const { precision } = model.options;
-  const logits = floats(precision, (inputIds.length + Math.max(steps - 1, 0)) * vocabulary);
-  const margins = floatsLike(logits, steps);
-  const ids = [...inputIds];
-  const total = logits.length / vocabulary;
-  const told = (fed: number) => progress?.(fed, total);
-  for (let step = 0, from = 0; step < Math.max(steps, 1); step++) {
-    logits.set(
-      flat(await feed(model, ids, cache, { from, chunk, logits: 'all', pause, progress: told })),
-      from * vocabulary,
-    );
-    from = ids.length;
-    const last_N = logits.subarray((from - 1) * vocabulary, from * vocabulary);
-    const next = argmax(last_N);
-    if (step === steps) break; // no continuation was asked for
-    margins[step] = marginOf(last_N);
-    ids.push(next);
-  }
-  return { inputIds, logits, vocabulary, generatedIds: ids.slice(inputIds.length), margins };
-}
-
-/** Writes a golden with its provenance: version, options, and the hashes of the weights. */
-export function writeGolden(path: string, golden: Golden, model: Model): void {
-  const { inputIds, logits, vocabulary, generatedIds, margins } = golden;
-  const dtype = logits instanceof Float64Array ? 'F64' : 'F32';
-  writeSafetensors(
-    path,
-    [
-      { name: 'input_ids', dtype: 'I64', shape: [inputIds.length], data: int64(inputIds) },
-      { name: 'logits', dtype, shape: [logits.length / vocabulary, vocabulary], data: logits },
-      { name: 'generated_ids', dtype: 'I64', shape: [generatedIds.length], data: int64(generatedIds) },
-      { name: 'margins', dtype, shape: [margins.length], data: margins },
-    ],
-    {
-      format: 'touchstone-golden-1',
-      touchstone: VERSION,
-      family: model.config.family,
-      options: JSON.stringify(describeRun(model)),
-      sha256: JSON.stringify(hashesOf(model.files)),
-    },
-  );
-}
-
-function int64(ids: readonly number[]): BigInt64Array {
-  return BigInt64Array.from(ids, BigInt);
+  const rows = inputIds.length + Math.max(options.steps - 1, 0);
+  const logits = floats(model.options.precision, rows * vocabulary);
+  const run = await runGreedy(model, inputIds, cache, options, (point, value, from) => {
+    if (point === 'logits') logits.set(flat(value), from * vocabulary);
+    return value;
+  });
+  return { inputIds, logits, vocabulary, ...run };
 }

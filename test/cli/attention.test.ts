@@ -18,7 +18,7 @@ describe('choices', () => {
     [['--window', '4'], 2, '--window: goes with --visibility sliding or sinks'],
     [['--visibility', 'chunked', '--attention-chunk', '4', '--sinks', '4'], 2, '--sinks: goes with --visibility sinks'],
     [['--visibility', 'sliding', '--window', '0'], 2, 'Expected a whole number of at least 1'],
-    [['--positions', 'relative'], 2, 'Allowed choices are absolute, in-cache'],
+    [['--rope-positions', 'relative'], 2, 'Allowed choices are absolute, in-cache'],
     [['--page-size', '16'], 2, '--page-size: goes with --cache paged or prefix or radix'],
     [['--pool-pages', '4'], 2, '--pool-pages: goes with --cache paged or prefix or radix'],
     [['--cache-tokens', '4'], 2, '--cache-tokens: goes with --cache preallocated'],
@@ -80,7 +80,17 @@ describe('choices', () => {
     ]);
     const { inputIds, generatedIds, truth } = readGolden(golden.name);
     const out = join(temporaryFolder(), 'golden.safetensors');
-    const run = ['--steps', '64', '--visibility', kind, ...named, '--positions', positions!, '--precision', 'float64'];
+    const run = [
+      '--steps',
+      '64',
+      '--visibility',
+      kind,
+      ...named,
+      '--rope-positions',
+      positions!,
+      '--precision',
+      'float64',
+    ];
     output(['golden', fixture(golden.checkpoint), '--ids', inputIds.join(','), '--out', out, ...run]);
     withSafetensors(out, (file) => {
       expect(Array.from(new BigInt64Array(file.read('generated_ids')), Number)).toEqual(generatedIds);
@@ -102,7 +112,7 @@ describe('choices', () => {
 
   it('bound what a ring holds, and go past the context', () => {
     const args = ['generate', '--model', fixture('tiny-llama-rope3-f16'), '--ids', '1', '-n', '600', ...SINKS];
-    const { stats } = JSON.parse(output([...args, '--cache', 'ring', '--positions', 'in-cache', '--json']));
+    const { stats } = JSON.parse(output([...args, '--cache', 'ring', '--rope-positions', 'in-cache', '--json']));
     expect(stats.kv_bytes_used).toBe(16 * 512);
     expect(stats.decode_tokens).toBe(599);
   });

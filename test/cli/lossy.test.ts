@@ -54,7 +54,7 @@ it('calibrate writes scales that fp8 runs take, and that other runs refuse', () 
   const scaled = ['--kv-scale', 'head', '--kv-scales', out];
   const other = touchstone(['generate', 'It was', '-n', '2', '--kv-dtype', 'fp8_e4m3', ...scaled]);
   expect([other.code, other.err]).toEqual([1, expect.stringContaining('measured with another config.json; calibrate')]);
-  const slots = touchstone([...args, ...scaled, '--positions', 'in-cache']);
+  const slots = touchstone([...args, ...scaled, '--rope-positions', 'in-cache']);
   expect([slots.code, slots.err]).toEqual([
     1,
     expect.stringContaining('positions = absolute, and this run has in-cache'),
@@ -160,7 +160,7 @@ it.each<[string[], number, string]>([
   ],
   [['quality', MODEL], 2, "required option '--text <file>' not specified"],
   [
-    ['quality', MODEL, '--text', fixture('austen-held-out.txt'), '--lossy-window', '9', '--positions', 'in-cache'],
+    ['quality', MODEL, '--text', fixture('austen-held-out.txt'), '--lossy-window', '9', '--rope-positions', 'in-cache'],
     2,
     '--lossy-window: rules with a window are measured without',
   ],

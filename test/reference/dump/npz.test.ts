@@ -110,6 +110,12 @@ describe('damaged .npz files', () => {
     expect(() => read(bytes)).toThrow('b.npy and a.npy overlap');
   });
 
+  it('refuses a zip64 field that has not the numbers which are asked of it', () => {
+    const bytes = zip([entry()], { wide: true });
+    bytes.writeUInt16LE(8, bytes.indexOf('PK\x01\x02') + 46 + 'a.npy'.length + 2);
+    expect(() => read(bytes)).toThrow("a.npy is longer than 4 GB and the zip's directory does not say how long");
+  });
+
   it.each([false, true])('refuses data that is not what it was (deflated: %s)', (deflate) => {
     const bytes = zip([entry({ deflate, claims: { crc: 1 } })]);
     expect(() => read(bytes)).toThrow('a.npy is damaged: its checksum');

@@ -6,8 +6,12 @@ import { strictUtf8 } from './strict-utf8.js';
 /** Far beyond any checkpoint; what reads values recursively (schemas, messages) would run out of stack at some thousands. */
 const DEEPEST = 100;
 
-/** Reads a JSON file. @throws CheckpointError with the file's name if it is missing, not UTF-8, not JSON, or nested beyond reason. */
-export function readJson(path: string): unknown {
+/**
+ * Reads a JSON file.
+ * @param prepare what is done to the text before it is parsed
+ * @throws CheckpointError with the file's name if it is missing, not UTF-8, not JSON, or nested beyond reason
+ */
+export function readJson(path: string, prepare = (text: string) => text): unknown {
   const fail = (problem: string): never => {
     throw new CheckpointError(`${path}: ${problem}`);
   };
@@ -19,7 +23,7 @@ export function readJson(path: string): unknown {
   if (nestsDeeper(bytes, DEEPEST))
     return fail(`expected JSON, got arrays or objects nested more than ${DEEPEST} deep.`);
   try {
-    return JSON.parse(text);
+    return JSON.parse(prepare(text));
   } catch (error) {
     return fail(`expected JSON: ${(error as Error).message}.`);
   }

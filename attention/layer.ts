@@ -84,7 +84,8 @@ function projected(
   if (rotation && !slots) rotateAllInPlace(q_THK, rows, strategy, rotation);
   const finished = strategy.afterRope?.(q_THK, rows) ?? { q_THK, rows };
   if (strategy.temperature) scaleQueriesInPlace(finished.q_THK, strategy.temperature, parts);
-  return (rotation && !slots) || strategy.afterRope ? tappedRows(finished, tap, '_rope', strategy) : finished;
+  const changed = (rotation && !slots) || strategy.afterRope || strategy.temperature;
+  return changed ? tappedRows(finished, tap, '_rope', strategy) : finished;
 }
 
 /** Queries and rows as a tap leaves them: all, or with a strategy those that rope rotates. */
@@ -173,7 +174,7 @@ function rotateAllInPlace(q_THK: Tensor, rows: StreamRows, strategy: AttentionSt
 }
 
 /** Where in a query the values that rope rotates begin: where those of the key do, whose streams stand side by side. */
-function queryRopeFrom({ streams, keyStreams }: AttentionStrategy): number {
+export function queryRopeFrom({ streams, keyStreams }: AttentionStrategy): number {
   let from = 0;
   for (const name of keyStreams) {
     const { dim, ropeFrom } = streams.find((stream) => stream.name === name)!;

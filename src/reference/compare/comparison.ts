@@ -28,7 +28,7 @@ export interface Comparison {
   /** In the order in which a forward pass computes them. */
   readonly tensors: readonly TensorComparison[];
   /** The first tensor in that order that is different, or if none is, suspicious; null: all are within noise. */
-  readonly first: Divergence | null;
+  readonly first: Parting | null;
   /** null: the other side made no tokens. */
   readonly tokens: TokenComparison | null;
   /** With each tensor made from the other side's own inputs; null: that was not asked. */
@@ -102,7 +102,7 @@ export interface Place {
 }
 
 /** Where two passes part. */
-export interface Divergence extends Place {
+export interface Parting extends Place {
   readonly tensor: string;
   readonly theirName: string;
   readonly layer: number | null;
@@ -137,5 +137,5 @@ export interface TokenDifference {
 export interface Bisection {
   readonly tensors: readonly TensorComparison[];
   /** The tensors that are wrong by themselves. */
-  readonly roots: readonly Divergence[];
+  readonly roots: readonly Parting[];
 }

@@ -1,4 +1,5 @@
 /** Traces: what a forward pass computes, named, in memory or in a file that any implementation can be held against. */
+import { type AttentionLayer, queryRopeFrom } from '../../../attention/layer.js';
 import { hashesOf } from '../../checkpoint/folder.js';
 import { RequestError, UsageError } from '../../errors.js';
 import { describeRun } from '../../model/describe.js';
@@ -8,7 +9,7 @@ import type { Dump } from '../dump/dump.js';
 import { kindOfPoint, layerOfPoint, TRACE_AXES, TRACE_FORMAT } from './format.js';
 import { planOf, type TraceSelection } from './plan.js';
 import { plannedNoise, record, recordNoise } from './record.js';
-import type { GreedyRun, RunOptions } from './run.js';
+import type { GreedyRun, RunOptions, Splice } from './run.js';
 import { decoded, FileSink, MemorySink, type PlannedTensor, type TraceSink } from './sink.js';
 
 export interface TraceOptions extends RunOptions, Partial<TraceSelection> {
@@ -17,6 +18,8 @@ export interface TraceOptions extends RunOptions, Partial<TraceSelection> {
    * rounding makes in each row. Comparisons need it.
    */
   readonly noiseOf?: Model | undefined;
+  /** Is shown each value of a pass, whose first row is the token at position `from`, once it was recorded, and says with which one the pass goes on. */
+  readonly splice?: Splice | undefined;
 }
 
 /** Makes a trace in memory. @throws RequestError, UsageError for a request or a selection that does not fit the model */
@@ -110,10 +113,25 @@ function metadataOf(
     options: JSON.stringify(describeRun(model)),
     sha256: JSON.stringify(hashesOf(model.files)),
     capture,
+    rope: JSON.stringify(model.components.layers.map((layer, i) => ropeOf(model, layer, i))),
     layers: JSON.stringify(layers),
     axes: JSON.stringify(Object.fromEntries(kinds.map((kind) => [kind, TRACE_AXES[kind]]))),
     ...(noiseOf ? { noise: noiseOf.options.precision } : {}),
   };
+}
+
+/** What rope turns of the values of a head. */
+export interface TurnedValues {
+  readonly from: number;
+  readonly size: number;
+  readonly pairs: 'halves' | 'neighbours';
+}
+
+function ropeOf({ config }: Model, { strategy }: AttentionLayer, layer: number): TurnedValues | null {
+  const { rope } = config.layers[layer]!.attention;
+  if (!rope) return null;
+  const pairs = rope.pairs === 'half-split' ? 'halves' : 'neighbours';
+  return { from: queryRopeFrom(strategy), size: rope.dim, pairs };
 }
 
 async function fill(
@@ -123,7 +141,7 @@ async function fill(
   { selection, points, positions }: Prepared,
   sink: TraceSink,
 ): Promise<GreedyRun> {
-  const { noiseOf, pause, progress } = options;
+  const { noiseOf, pause, progress, splice } = options;
   const run = await record(model, inputIds, model.components.newCache(), options, selection, points, sink);
   const { generatedIds, margins } = run;
   const whole = { input_ids: inputIds, generated_ids: generatedIds, margins, positions };
@@ -133,7 +151,7 @@ async function fill(
     await recordNoise(
       inNamedForm(noiseOf, options),
       fed,
-      { pause, progress },
+      { pause, progress, splice },
       selection,
       points,
       sink,

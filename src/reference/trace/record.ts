@@ -6,7 +6,7 @@ import { type Floats, flat, floatsLike, rowsOf, type Tensor } from '../../tensor
 import { CacheRecorder } from './cache-recorder.js';
 import { isKept } from './format.js';
 import { SCORES, type TraceSelection, watchedModel } from './plan.js';
-import { type GreedyRun, type RunOptions, runGreedy } from './run.js';
+import { type GreedyRun, type RunOptions, runGreedy, type Splice } from './run.js';
 import type { PlannedTensor, TraceSink } from './sink.js';
 
 /** Which row of the trace a position's values go to; undefined: to none. */
@@ -23,7 +23,7 @@ export async function record(
   model: Model,
   inputIds: readonly number[],
   cache: KvCache,
-  options: RunOptions,
+  { splice = untouched, ...options }: RunOptions & { readonly splice?: Splice | undefined },
   selection: TraceSelection,
   planned: readonly PlannedTensor[],
   sink: TraceSink,
@@ -39,11 +39,13 @@ export async function record(
   }));
   const run = await runGreedy(watching, inputIds, cache, options, (point, value, from) => {
     if (shapes.has(point)) eachRun(value, from, rowOf, (row, rows) => sink.write(point, row, rows));
-    return value;
+    return splice(point, value, from);
   });
   recorder?.appendTable();
   return run;
 }
+
+const untouched: Splice = (_, value) => value;
 
 type Shapes = ReadonlyMap<string, readonly number[]>;
 
@@ -111,7 +113,11 @@ export function plannedNoise(planned: readonly PlannedTensor[]): PlannedTensor[]
 export async function recordNoise(
   other: Model,
   ids: readonly number[],
-  { pause, progress }: Pick<RunOptions, 'pause' | 'progress'>,
+  {
+    pause,
+    progress,
+    splice = untouched,
+  }: Pick<RunOptions, 'pause' | 'progress'> & { readonly splice?: Splice | undefined },
   selection: TraceSelection,
   planned: readonly PlannedTensor[],
   sink: TraceSink,
@@ -133,7 +139,7 @@ export async function recordNoise(
   const watching = watchedModel(other, (layer) => scoresWatcher(layer, shapes, rowOf, compare));
   await runGreedy(watching, ids, other.components.newCache(), { pause, progress }, (point, value, from) => {
     if (shapes.has(point)) eachRun(value, from, rowOf, (row, rows) => compare(point, row, rows));
-    return value;
+    return splice(point, value, from);
   });
 }
 

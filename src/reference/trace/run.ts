@@ -17,6 +17,9 @@ export interface RunOptions {
   readonly progress?: ((done: number, of: number) => void) | undefined;
 }
 
+/** Says with which value a pass goes on that made this one, its first row that of the token at position `from`. */
+export type Splice = (point: string, value: Tensor, from: number) => Tensor;
+
 /** A greedy run: the tokens that were chosen, and the margin at each. */
 export interface GreedyRun {
   readonly generatedIds: readonly number[];
@@ -35,7 +38,7 @@ export async function runGreedy(
   inputIds: readonly number[],
   cache: KvCache,
   { steps = 0, prefillChunk = inputIds.length, pause, progress }: RunOptions,
-  see: (point: string, value: Tensor, from: number) => Tensor,
+  see: Splice,
 ): Promise<GreedyRun> {
   checkRequest(model, inputIds, steps, { fedWhole: steps === 0 });
   if (cache.next !== 0)

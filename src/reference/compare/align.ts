@@ -1,0 +1,106 @@
+/** Their tensor in our layout, row beside row. */
+import type { Floats } from '../../tensor/tensor.js';
+import type { Dump, DumpTensor } from '../dump/dump.js';
+import { AS_IT_IS, type Layout, layoutsOf } from '../dump/layout.js';
+import { kindOfPoint, TRACE_AXES } from '../trace/format.js';
+import type { TurnedValues } from '../trace/index.js';
+import { gathered, rowsTheyMayHave } from './rows.js';
+
+export interface Aligned {
+  /** Those that both have, ascending. */
+  readonly positions: readonly number[];
+  readonly theirs: Floats;
+  readonly ours: Floats;
+  readonly rowShape: readonly number[];
+  /** The rows of ours. */
+  readonly ourRows: readonly number[];
+  /** null: as it stands. */
+  readonly layout: string | null;
+}
+
+/** Our tensor, and what is known of it. */
+export interface OurTensor {
+  readonly name: string;
+  readonly shape: readonly number[];
+  readonly values: Floats;
+  /** Of its rows. */
+  readonly positions: readonly number[];
+  /** What rope turns of its heads, where that matters; null: nothing. */
+  readonly rope: TurnedValues | null;
+}
+
+/**
+ * Tries the layouts in which a tensor of their shape can hold ours, and takes the one whose values lie nearest to ours.
+ * @returns a sentence where there is none
+ */
+export function align(dump: Dump, theirs: DumpTensor, ours: OurTensor): Aligned | string {
+  const values = theirs.read();
+  const axes = TRACE_AXES[kindOfPoint(ours.name)]!;
+  const tried = new Set<string>();
+  const found: Aligned[] = [];
+  for (const list of rowsTheyMayHave(dump, ours.positions)) {
+    if (tried.has(list.join())) continue;
+    tried.add(list.join());
+    const rowShape = rowShapeOf(theirs.shape, ours, list.length);
+    const layouts = layoutsOf(theirs.shape, [list.length, ...rowShape], { axes, rope: ours.rope });
+    found.push(...layouts.flatMap((layout) => paired(layout, values, list, ours, rowShape) ?? []));
+    if (layouts.some(({ rows }) => rows === null)) break; // other lists are for tensors that this one does not fit
+  }
+  const [first, ...others] = found;
+  if (first) return others.reduce((best, next) => (errorOf(next) < errorOf(best) ? next : best), first);
+  return `${theirs.name} has shape [${theirs.shape.join(', ')}], which in no known layout holds ${ours.name} of shape [${ours.shape.join(', ')}].`;
+}
+
+/** Scores of a shorter run have fewer keys. */
+function rowShapeOf(theirShape: readonly number[], { name, shape }: OurTensor, rows: number): readonly number[] {
+  const keys = theirShape.at(-1)!;
+  const overKeys = /\.(scores|probabilities)$/.test(name);
+  return overKeys && keys < shape[2]! && keys >= rows ? [shape[1]!, keys] : shape.slice(1);
+}
+
+function paired(
+  layout: Layout,
+  values: Floats,
+  all: readonly number[],
+  { positions, values: ourValues, shape }: OurTensor,
+  rowShape: readonly number[],
+): Aligned | null {
+  const theirPositions = layout.rows ? layout.rows.map((row) => all[row]!) : all;
+  const rowAt = new Map(positions.map((position, row) => [position, row]));
+  const theirRows = [...theirPositions.keys()].filter((row) => rowAt.has(theirPositions[row]!));
+  if (theirRows.length === 0) return null;
+  const ourRows = theirRows.map((row) => rowAt.get(theirPositions[row]!)!);
+  const [width, ourWidth] = [sizeOfShape(rowShape), sizeOfShape(shape.slice(1))];
+  const ours = gathered(ourValues, ourRows, ourWidth);
+  return {
+    positions: theirRows.map((row) => theirPositions[row]!),
+    theirs: gathered(layout.read(values), theirRows, width),
+    ours: width === ourWidth ? ours : cutKeys(ours, shape[2]!, rowShape[1]!),
+    rowShape,
+    ourRows,
+    layout: layout.name === AS_IT_IS ? null : layout.name,
+  };
+}
+
+/** The first keys of each head. */
+function cutKeys(values: Floats, from: number, to: number): Floats {
+  const heads = values.length / from;
+  return gathered(
+    values.filter((_, i) => i % from < to),
+    Array.from({ length: heads }, (_, head) => head),
+    to,
+  );
+}
+
+export function sizeOfShape(shape: readonly number[]): number {
+  return shape.reduce((product, length) => product * length, 1);
+}
+
+function errorOf({ theirs, ours }: Aligned): number {
+  let sum = 0;
+  for (let i = 0; i < ours.length; i++) {
+    if (theirs[i] === ours[i] || ours[i] === Number.NEGATIVE_INFINITY) continue;
+    sum += (theirs[i]! - ours[i]!) ** 2;
+  }
+  return sum;
+}

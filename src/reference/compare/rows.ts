@@ -1,0 +1,41 @@
+/** Which positions the rows of their tensors belong to. */
+import type { Floats } from '../../tensor/tensor.js';
+import type { Dump } from '../dump/dump.js';
+
+/** A tensor of whole numbers, by name; null: there is none. */
+export function wholeNumbersOf(dump: Dump, name: string): number[] | null {
+  const tensor = dump.tensors.get(name);
+  return tensor ? [...tensor.read()] : null;
+}
+
+/** The tokens of a dump, as far as it tells: its prompt, and what was generated after it. */
+export interface DumpTokens {
+  readonly inputIds: readonly number[] | null;
+  readonly generatedIds: readonly number[];
+}
+
+export function tokensOf(dump: Dump): DumpTokens {
+  const read = (...names: string[]) => names.map((name) => wholeNumbersOf(dump, name)).find((ids) => ids !== null);
+  return {
+    inputIds: read('input_ids', 'tokens', 'inp_tokens', 'token_ids') ?? null,
+    generatedIds: read('generated_ids') ?? [],
+  };
+}
+
+/** Lists of positions that a tensor of theirs may have a row for each of, likeliest first. */
+export function rowsTheyMayHave(dump: Dump, ourPositions: readonly number[]): (readonly number[])[] {
+  const told = wholeNumbersOf(dump, 'positions');
+  const { inputIds, generatedIds } = tokensOf(dump);
+  const first = (count: number) => Array.from({ length: count }, (_, i) => i);
+  const prompt = inputIds
+    ? [first(inputIds.length + Math.max(generatedIds.length - 1, 0)), first(inputIds.length)]
+    : [];
+  return [...(told ? [told] : []), ...prompt, ourPositions];
+}
+
+/** Some rows of a tensor of rows of this many values. */
+export function gathered(values: Floats, rows: readonly number[], width: number): Floats {
+  const chosen = values.slice(0, rows.length * width);
+  for (const [i, row] of rows.entries()) chosen.set(values.subarray(row * width, (row + 1) * width), i * width);
+  return chosen;
+}

@@ -5,7 +5,7 @@
 
 The model runs once over the prompt and its greedy continuation, without a cache, so that row t of every tensor is token t. The file has the
 output of every module under the module's path (`model.layers.0.mlp`; further outputs of a module as `PATH.1`, a second call of it as `PATH#1`),
-what goes into the last projection of a part as `PATH.input`, and of attention what it is given and makes: `PATH.q_rope`, `.k_rope`, `.v`, `.heads`, and with
+what goes into the last projection of a part, and into the first layer, as `PATH.input`, and of attention what it is given and makes: `PATH.q_rope`, `.k_rope`, `.v`, `.heads`, and with
 --scores `.scores` and `.probabilities`. Shapes are the model's own, with a batch axis of 1.
 
 A port of your own in PyTorch can be recorded too, under its own names:
@@ -28,14 +28,14 @@ import torch
 from safetensors.torch import save_file
 from torch.overrides import TorchFunctionMode
 
-# Projections whose input is of interest: the heads side by side, and the hidden values of the feed-forward.
-LAST_PROJECTIONS = r"(o_proj|out_proj|dense|c_proj|wo|down_proj|w2|fc2|fc_out|dense_4h_to_h)$"
+# Modules whose input is of interest: last projections (the heads side by side, the hidden values of the feed-forward), and the first layer.
+INPUTS = r"(o_proj|out_proj|dense|c_proj|wo|down_proj|w2|fc2|fc_out|dense_4h_to_h|\b(layers|h|blocks)\.0)$"
 
 
 class Recorder:
     """Keeps copies of tensors by name. `only` and `inputs` are regular expressions, `layers` the first and the last layer."""
 
-    def __init__(self, only=None, inputs=LAST_PROJECTIONS, layers=None, scores=False):
+    def __init__(self, only=None, inputs=INPUTS, layers=None, scores=False):
         self.only, self.inputs = (re.compile(pattern) if pattern else None for pattern in (only, inputs))
         self.layers, self.scores = layers, scores
         self.tensors = {}
@@ -77,14 +77,16 @@ def tensors_in(value):
 
 
 @contextlib.contextmanager
-def record(model, only=None, inputs=LAST_PROJECTIONS, layers=None, scores=False):
+def record(model, only=None, inputs=INPUTS, layers=None, scores=False):
     """Records a module while the block runs. Gives the tensors by name, which are there when the model has run."""
     recorder = Recorder(only, inputs, layers, scores)
     paths = {module: path for path, module in model.named_modules() if path}
     attending = set()  # modules of attention: their second output is the probabilities, which --scores asks for
     hooks = []
     for module, path in paths.items():
-        hooks.append(module.register_forward_pre_hook(lambda module, arguments, path=path: recorder.before(path, arguments)))
+        hooks.append(module.register_forward_pre_hook(
+            lambda module, arguments, keywords, path=path: recorder.before(path, (*arguments, *keywords.values())), with_kwargs=True
+        ))
         hooks.append(module.register_forward_hook(
             lambda module, _, output, path=path: recorder.output(path, output, further=module not in attending)
         ))
@@ -112,7 +114,9 @@ def attention_recorded(recorder, paths, attending):
         def recorded(module, query, key, value, *rest, **keywords):
             attending.add(module)
             path = paths.get(module, "attention")
-            for name, tensor in (("q_rope", query), ("k_rope", key), ("v", value)):
+            # Where scores are not scaled, but would be (OPT), queries have been: that is another tensor than all others call so.
+            scaled = keywords.get("scaling") == 1.0 and getattr(module, "scaling", 1.0) != 1.0
+            for name, tensor in (("q_scaled" if scaled else "q_rope", query), ("k_rope", key), ("v", value)):
                 recorder.keep(f"{path}.{name}", tensor)
             with SoftmaxInputs() as softmax:
                 heads, probabilities = attend(module, query, key, value, *rest, **keywords)
@@ -191,7 +195,7 @@ def main():
     parser.add_argument("--device", default="cpu")
     parser.add_argument("--attention", help="attn_implementation of transformers (eager: plain operations, which show scores)", default="eager")
     parser.add_argument("--only", help="a regular expression: names of the tensors to keep (and input_ids, positions, logits)")
-    parser.add_argument("--inputs", help="a regular expression: paths of the modules whose input is kept too", default=LAST_PROJECTIONS)
+    parser.add_argument("--inputs", help="a regular expression: paths of the modules whose input is kept too", default=INPUTS)
     parser.add_argument("--layers", help="keep these layers alone: 0-2, or 5", type=lambda text: tuple(map(int, (text.split("-") * 2)[:2])))
     parser.add_argument("--scores", help="keep scores and probabilities too: [heads, tokens, tokens] a layer", action="store_true")
     given = parser.parse_args()

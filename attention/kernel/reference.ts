@@ -7,8 +7,9 @@
  */
 import { softmaxInPlace } from '../../src/math/softmax.js';
 import { addScaledInto, BLOCK, blockOf, closeBlockInto, dot, roundingOf } from '../../src/math/sum.js';
+import { settleInPlace, settlingOf } from '../../src/tensor/emulated.js';
 import { type Floats, flat } from '../../src/tensor/tensor.js';
-import { type ScoreRules, scoreOf } from '../scores.js';
+import { EACH_STORED, type ScoreRules, scoreOf } from '../scores.js';
 import { boundByScores, boundBySums, JAVASCRIPT } from './bounds.js';
 import type { AttentionCall, AttentionKernel, ScoreSize } from './kernel.js';
 import { keysOf, lookInto, type Rows, roomFor, rowsOfCall, type Seen } from './rows.js';
@@ -36,6 +37,7 @@ function attendOne(call: AttentionCall, scratch: Scratch): void {
   const seen = roomFor(rows, scratch);
   const scores = scratch.floats(q, seen.positions.length);
   const sum = scratch.floats(q, valueDim);
+  const emulates = settlingOf(q) !== null;
   for (let t = 0; t < tokens; t++) {
     lookInto(seen, rows, call.positions[t]!, call);
     for (let h = 0; h < queryHeads; h++) {
@@ -44,9 +46,11 @@ function attendOne(call: AttentionCall, scratch: Scratch): void {
       scoresInto(scores, q, row * keyDim, keys, rows, seen, g, call);
       if (call.softcap !== null || call.alibi) adjustInPlace(scores, seen, h, call.positions[t]!, call);
       softmaxInPlace(scores, seen.positions, seen.count, call.sinkLogits_H && call.sinkLogits_H[h]!);
+      if (emulates) settleInPlace(scores.subarray(0, seen.count));
       weightedSumInto(out.subarray(row * valueDim, (row + 1) * valueDim), sum, scores, rows, seen, g);
     }
   }
+  settleInPlace(out);
 }
 
 /** score = scale * (q . k), for each visible key of head g. */
@@ -58,20 +62,25 @@ function scoresInto(
   rows: readonly Rows[],
   seen: Seen,
   g: number,
-  { scale }: AttentionCall,
+  { scale, scoreStores: stores = EACH_STORED }: AttentionCall,
 ): void {
   const round = roundingOf(q);
+  const settle = settlingOf(q);
   for (let i = 0; i < seen.count; i++) {
     const { keyDim, heads } = rows[seen.block[i]!]!;
     const product = dot(q, from, keys[seen.block[i]!]!, (seen.row[i]! * heads + g) * keyDim, keyDim);
-    scores[i] = product * round(scale);
+    if (!settle) scores[i] = product * round(scale);
+    else {
+      const scaled = round((stores.product ? settle(product) : product) * round(scale));
+      scores[i] = stores.scaled ? settle(scaled) : scaled;
+    }
   }
 }
 
 /** Caps the scores of query head h, and adds the bias of each key's distance. */
 function adjustInPlace(scores: Floats, { positions, count }: Seen, h: number, query: number, rules: ScoreRules): void {
-  const round = roundingOf(scores);
-  for (let i = 0; i < count; i++) scores[i] = scoreOf(scores[i]!, rules, h, query, positions[i]!, round);
+  const [round, settle] = [roundingOf(scores), settlingOf(scores)];
+  for (let i = 0; i < count; i++) scores[i] = scoreOf(scores[i]!, rules, h, query, positions[i]!, round, settle);
 }
 
 /** out = sum of probability * value over the visible rows of head g. `sum` is scratch of out's size, zero before and after. */

@@ -1,6 +1,7 @@
 /** One block: attention and feed-forward, each a branch of the residual stream. */
 import { add, scaled } from '../math/elementwise.js';
 import { normalise } from '../math/norm.js';
+import { emulationOf } from '../tensor/emulated.js';
 import type { Tensor } from '../tensor/tensor.js';
 import type { BranchConfig, LayerConfig } from './config.js';
 import type { BranchWeights, LayerWeights } from './weights.js';
@@ -14,7 +15,7 @@ type Part = (x_TD: Tensor) => Tensor | Promise<Tensor>;
  */
 export async function block(
   x_TD: Tensor,
-  { attentionBranch, feedForwardBranch, parallel }: LayerConfig,
+  { attentionBranch, feedForwardBranch, parallel, addsBranchesFirst = false }: LayerConfig,
   { attentionNorms, feedForwardNorms }: LayerWeights,
   parts: { readonly attention: Part; readonly feedForward: Part },
 ): Promise<Tensor> {
@@ -23,6 +24,7 @@ export async function block(
   if (parallel) {
     const fedIn_TD = parallel === 'one-norm' ? in_TD : inputOf(x_TD, feedForwardBranch, feedForwardNorms);
     const fed_TD = outputOf(await parts.feedForward(fedIn_TD), feedForwardBranch, feedForwardNorms);
+    if (addsBranchesFirst && emulationOf(x_TD.data)) return add(x_TD, add(attended_TD, fed_TD));
     return add(add(x_TD, attended_TD), fed_TD);
   }
   const between_TD = addResidual(attended_TD, x_TD, in_TD, attentionBranch, attentionNorms);

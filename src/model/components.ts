@@ -15,7 +15,7 @@ import type { LayerSchema } from '../../attention/streams.js';
 import { type VisibilityConfig, visibilityOf } from '../../attention/visibility/index.js';
 import { UsageError } from '../errors.js';
 import type { Rope } from '../math/rope.js';
-import { PRECISIONS, type Precision } from '../tensor/tensor.js';
+import { isEmulated, PRECISIONS, type Precision } from '../tensor/tensor.js';
 import type { ModelConfig } from './config.js';
 import type { ModelWeights } from './weights.js';
 
@@ -128,7 +128,7 @@ function layersOf(
 ): AttentionLayer[] {
   const slotsOf = slotRotations(options.positions, options.precision);
   return config.layers.map((layer, index) => {
-    const attention = options.attention === 'auto' ? formOf(layer.attention) : options.attention;
+    const attention = options.attention === 'auto' ? formOf(layer.attention, options.precision) : options.attention;
     return {
       index,
       strategy: chosenFrom(STRATEGIES, 'attention', attention)(layer.attention, weights.layers[index]!.attention),
@@ -154,8 +154,10 @@ function expectOneOf(names: readonly unknown[], what: string, name: unknown): vo
   throw new UsageError(`${what}: expected one of ${names.join(', ')}, got ${JSON.stringify(name)}.`);
 }
 
-function formOf({ kind }: AttentionConfig): StrategyName {
-  return kind === 'latent' ? 'mla' : 'gqa';
+/** PyTorch's code of latent attention expands keys and values, and an emulated precision rounds them where it does. */
+function formOf({ kind }: AttentionConfig, precision: Precision): StrategyName {
+  if (kind === 'grouped') return 'gqa';
+  return isEmulated(precision) ? 'mla-naive' : 'mla';
 }
 
 /** Rotations by slot for the layers that are rotated so, one table for all that share a rope. */

@@ -1,8 +1,9 @@
 /** Mixture of experts: a router chooses a few feed-forward layers for each token, and their outputs are added by its weights. */
 import { add, scaledRows, sigmoid } from '../math/elementwise.js';
 import { linear } from '../math/linear.js';
-import { addScaledInto, BLOCK, closeBlockInto } from '../math/sum.js';
-import { flat, rowsOf, type Tensor, zerosLike } from '../tensor/tensor.js';
+import { addScaledInto, addStoredInto, BLOCK, closeBlockInto } from '../math/sum.js';
+import { asFloat32, emulationOf, settleInPlace } from '../tensor/emulated.js';
+import { flat, rowsOf, type Tensor, tensor, zerosLike } from '../tensor/tensor.js';
 import type { ExpertsConfig } from './config.js';
 import { gated } from './feed-forward.js';
 import { type ExpertChoice, route } from './router.js';
@@ -10,7 +11,8 @@ import type { ExpertsWeights } from './weights.js';
 
 /** x [T, D] -> sum over the chosen experts of weight * expert(x), and the shared expert where there is one [T, D]. */
 export function mixture(x_TD: Tensor, weights: ExpertsWeights, config: ExpertsConfig): Tensor {
-  const choices = route(linear(x_TD, weights.router), weights.correction, config);
+  const routerIn_TD = config.routerStores === 'nothing' ? tensor(asFloat32(flat(x_TD)), x_TD.shape) : x_TD;
+  const choices = route(linear(routerIn_TD, weights.router), weights.correction, config);
   const routed_TD = weighted(x_TD, choices, weights, config);
   if (!weights.shared || !config.shared) return routed_TD;
   const shared_TD = gated(x_TD, weights.shared.feedForward, config.shared.feedForward);
@@ -18,7 +20,10 @@ export function mixture(x_TD: Tensor, weights: ExpertsWeights, config: ExpertsCo
   return add(routed_TD, scaledRows(shared_TD, flat(sigmoid(linear(x_TD, weights.shared.gate!)))));
 }
 
-/** Sums over experts are made as all sums are: in blocks of 32 by index (src/math/sum.ts). */
+/**
+ * Sums over experts are made as all sums are: in blocks of 32 by index (src/math/sum.ts). In an emulated precision each expert's part is added by an operation
+ * (`index_add_` of PyTorch) in order of expert, unless their inputs were weighed (`Llama4TextMoe` adds them all in one).
+ */
 function weighted(
   x_TD: Tensor,
   choices: readonly ExpertChoice[],
@@ -26,8 +31,10 @@ function weighted(
   { expert, weighs }: ExpertsConfig,
 ): Tensor {
   const out_TD = zerosLike(x_TD, x_TD.shape);
+  const byOperation = weighs === 'output' && emulationOf(x_TD.data) !== null;
+  const addInto = byOperation ? addStoredInto : addScaledInto;
   for (let start = 0; start < experts.length; start += BLOCK) {
-    const block_TD = zerosLike(x_TD, x_TD.shape);
+    const block_TD = byOperation ? out_TD : zerosLike(x_TD, x_TD.shape);
     for (const [e, own] of experts.slice(start, start + BLOCK).entries()) {
       const chosen = choices.filter((choice) => choice.expert === start + e);
       if (chosen.length === 0) continue;
@@ -36,11 +43,12 @@ function weighted(
       const y_TD = gated(weighs === 'input' ? scaledRows(own_TD, factors) : own_TD, own, expert);
       for (const [i, { token, weight }] of chosen.entries()) {
         const factor = weighs === 'input' ? 1 : weight;
-        addScaledInto(flat(rowsOf(block_TD, token, token + 1)), factor, flat(rowsOf(y_TD, i, i + 1)), 0);
+        addInto(flat(rowsOf(block_TD, token, token + 1)), factor, flat(rowsOf(y_TD, i, i + 1)), 0);
       }
     }
-    closeBlockInto(out_TD.data, block_TD.data);
+    if (!byOperation) closeBlockInto(out_TD.data, block_TD.data);
   }
+  settleInPlace(out_TD.data);
   return out_TD;
 }
 

@@ -52,6 +52,7 @@ export const falcon = family({
       attentionBias: bothBiases(keys.bias),
       feedForward: plain(keys.ffn_hidden_size ?? 4 * keys.hidden_size, keys.activation, keys.bias),
       parallel: parallelOf(keys, origin),
+      addsBranchesFirst: true,
     });
     return uniform(keys, each, norm, origin);
   },
@@ -85,7 +86,8 @@ function attentionOf(keys: Keys, origin: Origin): GroupedConfig {
   }
   const slopes = alibiSlopes(heads.queryHeads).map(roundToBfloat16);
   // ALiBi is added before scores are scaled.
-  return grouped(heads, null, { alibi: { slopes, form: 'bfloat16', factor: 1 / Math.sqrt(heads.headDim) } });
+  const alibi = { slopes, form: 'bfloat16', factor: 1 / Math.sqrt(heads.headDim) } as const;
+  return grouped(heads, null, { alibi, scoreStores: { product: true, scaled: false, biased: false } });
 }
 
 /** `num_kv_heads` counts in the second form alone; in the first, multi_query says how many there are. @throws CheckpointError naming both keys */

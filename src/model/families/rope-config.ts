@@ -1,7 +1,7 @@
 /** Every way in which config.json describes rotary embeddings -> frequencies and a factor. */
 import { z } from 'zod';
 import { CheckpointError, UsageError } from '../../errors.js';
-import type { Rope } from '../../math/rope.js';
+import type { Rope, RopeStores } from '../../math/rope.js';
 import type { Origin } from './common.js';
 import { type LongRope, longRope, mscaleOf, ntkBase, scaledLlama3, type Yarn, yarn } from './rope-scaling.js';
 
@@ -103,6 +103,8 @@ export interface RopeShape {
   readonly context: number;
   /** Where the config has none. */
   readonly theta?: number;
+  /** Where the family rounds, if not everywhere. */
+  readonly stores?: RopeStores;
 }
 
 /** The rope type and its members, as the config gives them. @throws CheckpointError if both spellings are there */
@@ -172,7 +174,7 @@ export function ropeOf(keys: RopeKeys, shape: RopeShape, { file, ropeLength }: O
     throw new CheckpointError(`${file}: yarn needs a rope_theta above 1, got ${theta}.`);
   }
   const dim = rotatedDim(given, keys, shape, file);
-  const rope = { dim, pairs: shape.pairs ?? 'half-split' } as const;
+  const rope = { dim, pairs: shape.pairs ?? 'half-split', ...(shape.stores && { stores: shape.stores }) } as const;
   const plain = (base: number) => Array.from({ length: dim / 2 }, (_, i) => base ** ((-2 * i) / dim));
   const original = originalOf(given as Yarn, keys, shape.context);
   switch (given.rope_type) {

@@ -27,6 +27,8 @@ export interface ScoreStores {
   readonly product: boolean;
   readonly scaled: boolean;
   readonly biased: boolean;
+  /** The scale is on the queries, and rounded there, before they meet keys (OPT). */
+  readonly scalesQueries?: true;
 }
 
 /** Of the eager attention that most families share. */
@@ -74,7 +76,8 @@ function biasOf(alibi: Alibi, h: number, query: number, key: number, settle: Rou
   const { slopes, form, factor, emulatedAs } = alibi;
   if (settle && emulatedAs === 'key') return settle(factor * slopes[h]! * key);
   if (form === 'distance') return factor * slopes[h]! * (key - query);
-  return factor * roundToBfloat16(slopes[h]! * roundToBfloat16(key));
+  const bias = factor * roundToBfloat16(slopes[h]! * roundToBfloat16(key));
+  return settle ? settle(bias) : bias;
 }
 
 /** The slopes of H heads: a geometric sequence for a power of two, and every second one of the next for the heads beyond it (the paper's code). */

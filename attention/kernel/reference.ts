@@ -5,9 +5,10 @@
  * Sums over keys are made in blocks of 32 by absolute position (src/math/sum.ts), so the result does not depend on how the
  * cache cuts its blocks, on hidden rows, or on the queries computed together.
  */
+import { scaled } from '../../src/math/elementwise.js';
 import { softmaxInPlace } from '../../src/math/softmax.js';
 import { addScaledInto, BLOCK, blockOf, closeBlockInto, dot, roundingOf } from '../../src/math/sum.js';
-import { settleInPlace, settlingOf } from '../../src/tensor/emulated.js';
+import { emulationOf, settleInPlace, settlingOf } from '../../src/tensor/emulated.js';
 import { type Floats, flat } from '../../src/tensor/tensor.js';
 import { EACH_STORED, type ScoreRules, scoreOf } from '../scores.js';
 import { boundByScores, boundBySums, JAVASCRIPT } from './bounds.js';
@@ -20,7 +21,7 @@ export const reference: AttentionKernel = {
   bound: () => 0,
   truthBound: (keys, scores, unit) => boundBySums(BLOCK, keys, JAVASCRIPT) + boundInBlocks(scores, unit),
   attend(calls, scratch = new Scratch()) {
-    for (const call of calls) scratch.within(() => attendOne(call, scratch));
+    for (const call of calls) scratch.within(() => attendOne(scaledFirst(call), scratch));
   },
 };
 
@@ -28,6 +29,12 @@ export const reference: AttentionKernel = {
 export function boundInBlocks(scores: ScoreSize, unit: number): number {
   const terms = Math.min(BLOCK, scores.keyDim) + Math.ceil(scores.keyDim / BLOCK);
   return boundByScores(terms, JAVASCRIPT, scores, unit);
+}
+
+/** With the scale on the queries, where an emulated precision rounds it there. */
+function scaledFirst(call: AttentionCall): AttentionCall {
+  if (!call.scoreStores?.scalesQueries || emulationOf(call.q_THK.data) === null) return call;
+  return { ...call, q_THK: scaled(call.q_THK, call.scale), scale: 1 };
 }
 
 function attendOne(call: AttentionCall, scratch: Scratch): void {

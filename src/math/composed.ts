@@ -2,6 +2,7 @@
  * Activations that transformers writes in Python (`transformers.activations`, `BloomGelu`), each operation of which PyTorch rounds: what an emulated
  * precision computes for them. All others are one operation. Numbers that stand in the text meet values in float32, and are rounded like these where they are added.
  */
+import { roundToFloat16 } from '../tensor/dtype.js';
 import { erf } from './erf.js';
 
 /** Rounds to float32 and to the dtype, as PyTorch stores. */
@@ -13,9 +14,9 @@ type Composed = (x: number, store: Storing) => number;
 const f = Math.fround;
 
 const COMPOSED: Readonly<Record<string, Composed>> = {
-  /** 0.5 x (1 + tanh(sqrt(2 / pi) (x + 0.044715 x^3))); a power of 3 is two products. */
+  /** 0.5 x (1 + tanh(sqrt(2 / pi) (x + 0.044715 x^3))); a power of 3 is two products that are stored, in float16 one operation. */
   gelu_new: (x, store) => {
-    const cube = store(store(x * x) * x);
+    const cube = store === roundToFloat16 ? store(x * x * x) : store(store(x * x) * x);
     const inner = store(f(Math.sqrt(2 / Math.PI)) * store(x + store(f(0.044715) * cube)));
     return halfTimes(x, Math.tanh(inner), store);
   },

@@ -1,6 +1,6 @@
 import { ShapeError } from '../errors.js';
 import { settleInPlace } from '../tensor/emulated.js';
-import { type Floats, flat, floats, type Precision, type Tensor } from '../tensor/tensor.js';
+import { type Floats, flat, floats, isEmulated, type Precision, type Tensor } from '../tensor/tensor.js';
 import { roundingOf, storingOf } from './sum.js';
 
 /**
@@ -14,6 +14,8 @@ export interface Rope {
   readonly pairs: 'half-split' | 'interleaved';
   /** [R/2] radians a position, in float64. */
   readonly frequencies: readonly number[];
+  /** The same as transformers comes to them in float32, some units in the last place away, which an emulated precision computes with; left out: rounded. */
+  readonly inFloat32?: readonly number[];
   /** Factor on cos and sin (yarn's attention factor; 1 for most). */
   readonly magnitude: number;
   /**
@@ -34,16 +36,22 @@ export interface Rotation {
   readonly sin_TR: Floats;
 }
 
-/** The rotation of tokens at absolute positions. A table of constants: computed in float64 and rounded once. */
+/**
+ * The rotation of tokens at absolute positions. A table of constants: computed in float64 and rounded once. But an emulated precision has the angles
+ * that transformers has, products of float32: at later positions their errors are seen in 16 bits.
+ */
 export function rotationAt(rope: Rope, positions: Int32Array, precision: Precision): Rotation {
   const half = rope.dim / 2;
   const cos_TR = floats(precision, positions.length * half);
   const sin_TR = floats(precision, positions.length * half);
+  const { frequencies, angle } = isEmulated(precision)
+    ? { frequencies: rope.inFloat32 ?? rope.frequencies.map(Math.fround), angle: Math.fround }
+    : { frequencies: rope.frequencies, angle: (x: number) => x };
   positions.forEach((position, t) => {
     for (let i = 0; i < half; i++) {
-      const angle = position * rope.frequencies[i]!;
-      cos_TR[t * half + i] = Math.cos(angle) * rope.magnitude;
-      sin_TR[t * half + i] = Math.sin(angle) * rope.magnitude;
+      const turned = angle(position * frequencies[i]!);
+      cos_TR[t * half + i] = Math.cos(turned) * rope.magnitude;
+      sin_TR[t * half + i] = Math.sin(turned) * rope.magnitude;
     }
   });
   const { dim, pairs, stores = 'each' } = rope;

@@ -114,9 +114,13 @@ function kernelFor({ kernel: name, device, precision }: RunOptions): AttentionKe
     throw new UsageError(`device (--device ${device}): goes with the kernel gpu (--kernel gpu), got ${name}.`);
   }
   const kernel = kernelOn(name, device);
-  if (kernel.precision === undefined || kernel.precision === precision) return kernel;
+  const { precisions } = kernel;
+  if (precisions === undefined || precisions.includes(precision)) return kernel;
+  const others = Object.values<AttentionKernel>(KERNELS).filter(
+    (other) => other.precisions?.includes(precision) ?? true,
+  );
   throw new UsageError(
-    `Kernel ${name} computes in ${kernel.precision}; for precision ${precision} choose the kernel reference or flash.`,
+    `Kernel ${name} computes in ${precisions.join(' and ')}; for precision ${precision} choose the kernel ${others.map((other) => other.name).join(' or ')}.`,
   );
 }
 
@@ -154,8 +158,8 @@ function expectOneOf(names: readonly unknown[], what: string, name: unknown): vo
   throw new UsageError(`${what}: expected one of ${names.join(', ')}, got ${JSON.stringify(name)}.`);
 }
 
-/** PyTorch's code of latent attention expands keys and values, and an emulated precision rounds them where it does. */
-function formOf({ kind }: AttentionConfig, precision: Precision): StrategyName {
+/** The strategy that `auto` stands for. PyTorch's code of latent attention expands keys and values, and an emulated precision rounds them where it does. */
+export function formOf({ kind }: AttentionConfig, precision: Precision): StrategyName {
   if (kind === 'grouped') return 'gqa';
   return isEmulated(precision) ? 'mla-naive' : 'mla';
 }

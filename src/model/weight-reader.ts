@@ -6,8 +6,11 @@ import { gatheredRows, type Matrix, rowsOfMatrix, transposed, widenInto } from '
 import { type Floats, floats, floatsLike, isEmulated, type Precision } from '../tensor/tensor.js';
 import { mxfp4Parts, type Quantisation, takeMxfp4, takeScaled } from './quantisation.js';
 
-/** How a checkpoint stores the weight of a linear layer: as `nn.Linear` does, or inputs first (GPT-2's `Conv1D`). */
-export type LinearStorage = 'outputs-first' | 'inputs-first';
+/**
+ * How a checkpoint stores the weight of a linear layer: as `nn.Linear` does, or inputs first (GPT-2's `Conv1D`); or as `nn.Linear` does for code that adds the
+ * bias by an operation of its own (`FalconLinear`), which matters to an emulated precision alone.
+ */
+export type LinearStorage = 'outputs-first' | 'inputs-first' | 'outputs-first, bias apart';
 
 /** Takes weights from a checkpoint by name, each checked against the shape that the config gives it. */
 export class WeightReader {
@@ -53,14 +56,14 @@ export class WeightReader {
   stack(name: string, count: number, outputs: number, inputs: number, storage: LinearStorage): Matrix[] {
     const { blocks, scales } = mxfp4Parts(name);
     const packed = this.quantisation?.kind === 'mxfp4' && (this.source.has(blocks) || this.source.has(scales));
-    const [rows, columns] = storage === 'outputs-first' || packed ? [outputs, inputs] : [inputs, outputs];
+    const [rows, columns] = storage !== 'inputs-first' || packed ? [outputs, inputs] : [inputs, outputs];
     const stored = packed
       ? this.emulated(takeMxfp4(this.source, name, [count, rows, columns]))
       : this.take(name, [count, rows, columns]);
     const all = { ...stored, rows: count * rows, columns };
     return Array.from({ length: count }, (_, i) => {
       const own = { ...rowsOfMatrix(all, i * rows, rows), name: `${name}[${i}]` };
-      return rows === outputs && (packed || storage === 'outputs-first') ? own : transposed(own);
+      return rows === outputs && (packed || storage !== 'inputs-first') ? own : transposed(own);
     });
   }
 
@@ -91,10 +94,11 @@ export class WeightReader {
   ): Linear {
     return {
       weight:
-        storage === 'outputs-first'
-          ? this.matrix(name, outputs, inputs)
-          : transposed(this.matrix(name, inputs, outputs)),
+        storage === 'inputs-first'
+          ? transposed(this.matrix(name, inputs, outputs))
+          : this.matrix(name, outputs, inputs),
       bias: bias ? this.vector(`${name}.bias`, outputs) : null,
+      ...(bias && storage === 'outputs-first, bias apart' && { biasApart: true }),
     };
   }
 

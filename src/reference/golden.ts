@@ -1,13 +1,20 @@
 /** Goldens: what a model answers to given tokens, in a file that any implementation can be held against. */
 import type { KvCache } from '../../attention/cache/cache.js';
 import { hashesOf } from '../checkpoint/folder.js';
-import { writeSafetensors } from '../checkpoint/safetensors/write.js';
+import { type TensorToWrite, writeSafetensors } from '../checkpoint/safetensors/write.js';
 import { RequestError } from '../errors.js';
 import { checkRequest, feed } from '../generate/generate.js';
 import { argmax, marginOf } from '../generate/sampler.js';
 import { describeRun } from '../model/describe.js';
 import type { Model } from '../model/load.js';
-import { type Floats, flat, floats, floatsLike } from '../tensor/tensor.js';
+import {
+  type Bfloat16Floats,
+  EMULATED_DTYPES,
+  emulatedWords,
+  emulationOf,
+  type Float16Floats,
+} from '../tensor/emulated.js';
+import { type Floats, flat, floats, isEmulated } from '../tensor/tensor.js';
 import { VERSION } from '../version.js';
 
 export interface Golden {
@@ -49,7 +56,7 @@ export async function makeGolden(
   const vocabulary = model.config.vocabulary;
   const { precision } = model.options;
   const logits = floats(precision, (inputIds.length + Math.max(steps - 1, 0)) * vocabulary);
-  const margins = floatsLike(logits, steps);
+  const margins = floats(isEmulated(precision) ? 'float32' : precision, steps); // a difference of two 16-bit numbers is none
   const ids = [...inputIds];
   const total = logits.length / vocabulary;
   const told = (fed: number) => progress?.(fed, total);
@@ -71,14 +78,13 @@ export async function makeGolden(
 /** Writes a golden with its provenance: version, options, and the hashes of the weights. */
 export function writeGolden(path: string, golden: Golden, model: Model): void {
   const { inputIds, logits, vocabulary, generatedIds, margins } = golden;
-  const dtype = logits instanceof Float64Array ? 'F64' : 'F32';
   writeSafetensors(
     path,
     [
       { name: 'input_ids', dtype: 'I64', shape: [inputIds.length], data: int64(inputIds) },
-      { name: 'logits', dtype, shape: [logits.length / vocabulary, vocabulary], data: logits },
+      { name: 'logits', ...stored(logits), shape: [logits.length / vocabulary, vocabulary] },
       { name: 'generated_ids', dtype: 'I64', shape: [generatedIds.length], data: int64(generatedIds) },
-      { name: 'margins', dtype, shape: [margins.length], data: margins },
+      { name: 'margins', ...stored(margins), shape: [margins.length] },
     ],
     {
       format: 'touchstone-golden-1',
@@ -88,6 +94,14 @@ export function writeGolden(path: string, golden: Golden, model: Model): void {
       sha256: JSON.stringify(hashesOf(model.files)),
     },
   );
+}
+
+/** Numbers in the dtype that they are of, or emulate. */
+function stored(data: Floats): Pick<TensorToWrite, 'dtype' | 'data'> {
+  const emulates = emulationOf(data);
+  if (emulates)
+    return { dtype: EMULATED_DTYPES[emulates], data: emulatedWords(data as Bfloat16Floats | Float16Floats) };
+  return { dtype: data instanceof Float64Array ? 'F64' : 'F32', data };
 }
 
 function int64(ids: readonly number[]): BigInt64Array {

@@ -79,6 +79,12 @@ export function emulatedBits(
   return { dtype: to, bits: Uint16Array.from(bits, (code) => codes[code]!) };
 }
 
+/** The bits of settled numbers. */
+export function emulatedWords(data: Bfloat16Floats | Float16Floats): Uint16Array {
+  const to = EMULATED_DTYPES[data.emulates];
+  return Uint16Array.from(data, (value) => roundTo16(to, value));
+}
+
 /** What an operation does to one number of its result, for the dtype that an array emulates; null: it emulates none. */
 export function settlingOf(data: Float32Array | Float64Array): ((x: number) => number) | null {
   const precision = emulationOf(data);

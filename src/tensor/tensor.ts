@@ -34,7 +34,7 @@ export function floatsLike(other: Floats, length: number): Floats {
 }
 
 /** The precision that an array is of. */
-export function precisionOf(data: Floats): Precision {
+function precisionOf(data: Floats): Precision {
   return data instanceof Float64Array ? 'float64' : (emulationOf(data) ?? 'float32');
 }
 

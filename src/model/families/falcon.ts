@@ -1,5 +1,5 @@
 import { z } from 'zod';
-import { alibiSlopes } from '../../../attention/scores.js';
+import { alibiSlopes, NONE_STORED } from '../../../attention/scores.js';
 import type { GroupedConfig } from '../../../attention/strategy/strategy.js';
 import { CheckpointError } from '../../errors.js';
 import { roundToBfloat16 } from '../../tensor/dtype.js';
@@ -58,7 +58,8 @@ export const falcon = family({
   },
 
   names: (config, file) => {
-    const names = prefixed('transformer.', BLOOM_NAMES)(config, file);
+    const storage = 'outputs-first, bias apart';
+    const names = prefixed('transformer.', { ...BLOOM_NAMES, storage })(config, file);
     const twoNorms = config.layers.some(({ parallel }) => parallel === 'own-norms');
     return twoNorms ? { ...names, attentionNorms: { input: 'ln_attn' }, feedForwardNorms: { input: 'ln_mlp' } } : names;
   },
@@ -87,7 +88,8 @@ function attentionOf(keys: Keys, origin: Origin): GroupedConfig {
   const slopes = alibiSlopes(heads.queryHeads).map(roundToBfloat16);
   // ALiBi is added before scores are scaled.
   const alibi = { slopes, form: 'bfloat16', factor: 1 / Math.sqrt(heads.headDim) } as const;
-  return grouped(heads, null, { alibi, scoreStores: { product: true, scaled: false, biased: false } });
+  // The eager attention of transformers adds it twice; what is followed is the fused one (sdpa), whose scores are float32.
+  return grouped(heads, null, { alibi, scoreStores: NONE_STORED });
 }
 
 /** `num_kv_heads` counts in the second form alone; in the first, multi_query says how many there are. @throws CheckpointError naming both keys */

@@ -1,6 +1,6 @@
 /** One attention layer of one forward pass: where the four concerns (strategy, visibility, cache, kernel) meet. */
 import { type Rotation, rotateInPlace } from '../src/math/rope.js';
-import { roundingOf } from '../src/math/sum.js';
+import { roundingOf, storingOf } from '../src/math/sum.js';
 import { type Tap, tapWithin, untapped } from '../src/tensor/tap.js';
 import { flat, rowsOf, type Tensor, zerosLike } from '../src/tensor/tensor.js';
 import type { KvCache } from './cache/cache.js';
@@ -114,11 +114,11 @@ function scaleQueriesInPlace(
   parts: readonly SequencePart[],
 ): void {
   const [q, width] = [flat(q_THK), q_THK.shape[1]! * q_THK.shape[2]!];
-  const round = roundingOf(q);
+  const [round, store] = [roundingOf(q), storingOf(q)];
   for (const { from, positions } of parts) {
     for (const [t, position] of positions.entries()) {
       const factor = round(Math.log1p(Math.floor((position + 1) / floorScale)) * attentionScale + 1);
-      for (let i = (from + t) * width; i < (from + t + 1) * width; i++) q[i] = q[i]! * factor;
+      for (let i = (from + t) * width; i < (from + t + 1) * width; i++) q[i] = store(q[i]! * factor);
     }
   }
 }
@@ -152,7 +152,7 @@ function runsOf({ index, visibility, slots }: AttentionLayer, part: Part, cache:
 }
 
 function callOf({ strategy, visibility, slots }: AttentionLayer, run: Run, scratch: Scratch): AttentionCall {
-  const { keyStreams, valueStream, scale, sinkLogits_H, softcap, alibi } = strategy;
+  const { keyStreams, valueStream, scale, sinkLogits_H, softcap, alibi, scoreStores } = strategy;
   const { q_THK, out_THV, positions, shift } = run;
   let { blocks } = run;
   if (slots) {
@@ -161,7 +161,7 @@ function callOf({ strategy, visibility, slots }: AttentionLayer, run: Run, scrat
     rotateInPlace(q_THK, rotationOf(slotsOf(positions, view.sinks, shift)), queryRopeFrom(strategy));
     blocks = rotatedBlocks(blocks, strategy.streams, view, rotationOf, scratch);
   }
-  const scores = { keyStreams, valueStream, scale, softcap, alibi, sinkLogits_H, visibility };
+  const scores = { keyStreams, valueStream, scale, softcap, alibi, scoreStores, sinkLogits_H, visibility };
   return { q_THK, positions, blocks, ...scores, out_THV };
 }
 

@@ -2,6 +2,7 @@ import type { Command } from 'commander';
 import { InvalidArgumentError, Option } from 'commander';
 import { UsageError } from '../src/errors.js';
 import type { Model } from '../src/model/load.js';
+import { counterpart } from '../src/reference/trace/counterpart.js';
 import { CAPTURES, type Capture } from '../src/reference/trace/format.js';
 import { writeTrace } from '../src/reference/trace/index.js';
 import { load, warnOfNotFinite } from './load-model.js';
@@ -65,7 +66,8 @@ export function goldenCommand(): Command {
     const { steps, prefillChunk, out, capture, layers, positions } = flags;
     expectNotRead(out, '--out', folder, [flags.idsFile]);
     warnOfNotFinite(model);
-    const noiseOf = flags.noise && (await counterpart(given, flags));
+    const other = model.options.precision === 'float64' ? 'float32' : 'float64';
+    const noiseOf = flags.noise && counterpart(model, other, flags.ignoreConfigKey);
     const written = await withBar(progressBar('tokens'), ({ update: progress }) =>
       writeTrace(out, model, ids, { steps, prefillChunk, pause, progress, capture, layers, positions, noiseOf }),
     );
@@ -79,14 +81,6 @@ export function goldenCommand(): Command {
         : `${out}: logits [${logits.join(', ')}] in ${precision}, ${steps} generated tokens${capture === 'logits' ? '' : `, ${tensors.length} tensors`}\n`,
     );
   });
-}
-
-/** The same model in the precision that tells the noise of its own. */
-async function counterpart(given: string, flags: Flags): Promise<Model> {
-  const precision = flags.precision === 'float64' ? 'float32' : 'float64';
-  if (flags.kernel === 'gpu')
-    throw new UsageError('--noise: the kernel gpu has no float64; choose reference or flash.');
-  return (await load(given, { ...flags, precision }, 'logits')).model;
 }
 
 function warnOfResidual({ components }: Model, rows: number): void {

@@ -8,7 +8,14 @@ import { loadTokenizer, type TextTokenizer } from '../src/text/tokenizer.js';
 import { bytesText } from './bytes.js';
 import { folderOf } from './model-folder.js';
 import { type ProgressBar, progressBar } from './progress.js';
-import { type AttentionFlags, cacheSizesOf, kvConfigOf, type RunFlags, visibilityOf } from './run-options.js';
+import {
+  type AttentionFlags,
+  cacheSizesOf,
+  kvConfigOf,
+  precisionOf,
+  type RunFlags,
+  visibilityOf,
+} from './run-options.js';
 
 interface Loaded {
   /** Where the model was, or has been put. */
@@ -23,6 +30,7 @@ export async function load(name: string, flags: RunFlags, need?: ModelNeed): Pro
   const stored = { cache, ...cacheSizesOf(flags) };
   const kvDtype = kvConfigOf(flags, undefined); // flags that do not go together, before a file is read
   visibilityOf(flags);
+  precisionOf(flags);
   const folder = await folderOf(name, need);
   if (file === undefined) return ready(loadWith(folder, flags, { ...stored, kvDtype }));
   const scales = readScales(file);
@@ -41,19 +49,13 @@ async function ready(loaded: Loaded): Promise<Loaded> {
 /** The same for a command that has no options of the cache. */
 export async function loadPlain(name: string, flags: AttentionFlags): Promise<Loaded> {
   visibilityOf(flags);
+  precisionOf(flags);
   return ready(loadWith(await folderOf(name), flags, {}));
 }
 
 function loadWith(folder: string, flags: AttentionFlags, stored: Partial<RunOptions>): Loaded {
-  const {
-    attention,
-    ropePositions: positions,
-    kernel,
-    device,
-    precision,
-    ropeLength,
-    ignoreConfigKey: ignoreConfigKeys,
-  } = flags;
+  const { attention, ropePositions: positions, kernel, device, ropeLength, ignoreConfigKey: ignoreConfigKeys } = flags;
+  const precision = precisionOf(flags);
   const chosen = { attention, visibility: visibilityOf(flags), positions, kernel, device, precision, ...stored };
   return loading((progress) => {
     const model = loadModel(folder, { ...chosen, ropeLength, ignoreConfigKeys, progress });

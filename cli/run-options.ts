@@ -16,7 +16,8 @@ import { STRATEGIES } from '../attention/strategy/index.js';
 import { VISIBILITIES, type VisibilityConfig, type VisibilityName } from '../attention/visibility/index.js';
 import { UsageError } from '../src/errors.js';
 import type { RunOptions } from '../src/model/components.js';
-import { PRECISIONS } from '../src/tensor/tensor.js';
+import { EMULATED_PRECISIONS, type EmulatedPrecision } from '../src/tensor/emulated.js';
+import { type Precision, TRUE_PRECISIONS } from '../src/tensor/tensor.js';
 import { GROUPS, ignoreOption, ropeLengthOption, wholeNumber } from './options.js';
 
 const names = (table: object) => Object.keys(table);
@@ -28,6 +29,7 @@ export interface AttentionFlags extends Pick<RunOptions, 'attention' | 'kernel' 
   readonly window?: number;
   readonly sinks?: number;
   readonly attentionChunk?: number;
+  readonly emulate?: EmulatedPrecision;
   readonly ropeLength?: number;
   readonly ignoreConfigKey?: string[];
 }
@@ -62,6 +64,15 @@ export function runOptions(command: Command): Command {
   return command.option('--prefill-chunk <tokens>', about, wholeNumber(1));
 }
 
+/** What everything is computed in. @throws UsageError for two precisions at once */
+export function precisionOf({ precision, emulate }: Pick<AttentionFlags, 'precision' | 'emulate'>): Precision {
+  if (emulate === undefined) return precision;
+  if (precision === 'float32') return emulate;
+  throw new UsageError(
+    `--emulate ${emulate} goes with no --precision ${precision}: it computes in float32, and rounds that; leave one of them out.`,
+  );
+}
+
 export function attentionOptions(command: Command): Command {
   command.optionsGroup(GROUPS.run);
   choice(command, '--attention <strategy>', 'attention strategy', ['auto', ...names(STRATEGIES)], 'auto');
@@ -76,7 +87,9 @@ export function attentionOptions(command: Command): Command {
   choice(command, '--kernel <kernel>', 'attention kernel', names(KERNELS), 'reference');
   const device = 'of gpu: what runs it (auto: a GPU through WebGPU, else the processor through WebAssembly)';
   choice(command, '--device <device>', device, DEVICE_CHOICES, 'auto');
-  choice(command, '--precision <precision>', 'what everything is computed in', PRECISIONS, 'float32');
+  choice(command, '--precision <precision>', 'what everything is computed in', TRUE_PRECISIONS, 'float32');
+  const emulation = 'round weights, and what each operation gives, to this dtype, as PyTorch does when it runs in it';
+  choice(command, '--emulate <dtype>', emulation, EMULATED_PRECISIONS);
   return command.addOption(ropeLengthOption()).addOption(ignoreOption());
 }
 

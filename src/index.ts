@@ -47,7 +47,14 @@ export { KERNELS, type KernelName, kernelOn } from '../attention/kernel/index.js
 export type { AttentionCall, AttentionKernel, DeviceReport, ScoreSize } from '../attention/kernel/kernel.js';
 export { type Moved, Scratch } from '../attention/kernel/scratch.js';
 export { AttentionCounter, type AttentionLayer } from '../attention/layer.js';
-export { type Alibi, alibiSlopes, PLAIN_SCORES, type ScoreRules, scoreOf } from '../attention/scores.js';
+export {
+  type Alibi,
+  alibiSlopes,
+  PLAIN_SCORES,
+  type ScoreRules,
+  type ScoreStores,
+  scoreOf,
+} from '../attention/scores.js';
 export { POSITION_POLICIES, type PositionPolicy, SlotRotations } from '../attention/slots.js';
 export type {
   RowStore,
@@ -118,7 +125,7 @@ export {
 export type { Activation } from './math/elementwise.js';
 export type { Linear } from './math/linear.js';
 export type { NormConfig, NormWeights } from './math/norm.js';
-export type { Rope, Rotation } from './math/rope.js';
+export type { Rope, RopeStores, Rotation } from './math/rope.js';
 export { type Chosen, type Components, componentsOf, DEFAULT_OPTIONS, type RunOptions } from './model/components.js';
 export type {
   BranchConfig,
@@ -181,8 +188,17 @@ export {
 } from './reference/quality.js';
 export { AXES, type Axis } from './tensor/axes.js';
 export type { Float8Dtype, FloatBits, FloatDtype } from './tensor/dtype.js';
+export { Bfloat16Floats, type EmulatedPrecision, Float16Floats } from './tensor/emulated.js';
 export type { Matrix } from './tensor/matrix.js';
-export { expectShape, type Floats, flat, type Precision, type Tensor, tensor } from './tensor/tensor.js';
+export {
+  expectShape,
+  type Floats,
+  flat,
+  type Precision,
+  type Tensor,
+  type TruePrecision,
+  tensor,
+} from './tensor/tensor.js';
 export {
   type ChatMessage,
   type ChatOptions,

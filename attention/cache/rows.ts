@@ -1,4 +1,5 @@
 import { RequestError, ShapeError } from '../../src/errors.js';
+import { settleInPlace } from '../../src/tensor/emulated.js';
 import { expectShape, flat, type Precision, type Tensor, tensor } from '../../src/tensor/tensor.js';
 import type { RowStore, Stored, StoredDtype, StoredKind, StoreWatcher } from '../stored.js';
 import type { CacheBlock, StreamRows } from '../streams.js';
@@ -117,7 +118,9 @@ export class LayerRows implements RowStore {
       throw new ShapeError(`The cache holds no stream '${stream}', only ${held.join(', ')}.`);
     }
     const { schema, codec } = this.layout.streams[s]!;
-    return tensor(codec.decode(this.arrays[s]!, from, count, this.precision), [count, schema.heads, schema.dim]);
+    const values = codec.decode(this.arrays[s]!, from, count, this.precision);
+    settleInPlace(values); // a copy, where a precision is emulated; of another dtype than that, as a cast makes it
+    return tensor(values, [count, schema.heads, schema.dim]);
   }
 
   /** A store that is filled with saved arrays. @param read the bytes of an array by its name, checked to be of this dtype and shape */

@@ -9,7 +9,7 @@
  */
 import { expectSize } from '../../src/errors.js';
 import { addScaledInto, BLOCK, dot, roundingOf } from '../../src/math/sum.js';
-import { type Floats, flat } from '../../src/tensor/tensor.js';
+import { type Floats, flat, TRUE_PRECISIONS } from '../../src/tensor/tensor.js';
 import { scoreOf } from '../scores.js';
 import { boundBySums, JAVASCRIPT } from './bounds.js';
 import type { AttentionCall, AttentionKernel } from './kernel.js';
@@ -22,6 +22,7 @@ export function flashOf(tile: number): AttentionKernel {
   expectSize('tile', tile);
   return {
     name: 'flash',
+    precisions: TRUE_PRECISIONS, // an emulated one rounds scores and probabilities, of which it has none whole
     // The scores are the reference's, to the bit.
     bound: (keys) => boundBySums(tile, keys, JAVASCRIPT) + boundBySums(BLOCK, keys, JAVASCRIPT),
     truthBound: (keys, scores, unit) => boundBySums(tile, keys, JAVASCRIPT) + boundInBlocks(scores, unit),

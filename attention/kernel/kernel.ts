@@ -41,8 +41,8 @@ export interface AttentionKernel {
   bound(keys: number, scores: ScoreSize): number;
   /** The same against the truth, the result of the same inputs in real numbers, for the precision of this unit roundoff; where it is known. */
   truthBound?(keys: number, scores: ScoreSize, unit: number): number;
-  /** Set where it computes in this precision alone. */
-  readonly precision?: Precision;
+  /** Set where it computes in these precisions alone. */
+  readonly precisions?: readonly Precision[];
   attend(calls: readonly AttentionCall[], scratch?: Scratch): void | Promise<void>;
   /** Set where it runs on a device: gets it, if that has not been done yet, and tells of it. @throws DeviceError if it cannot be had */
   device?(): Promise<DeviceReport>;

@@ -5,10 +5,12 @@
  * Sums over keys are made in blocks of 32 by absolute position (src/math/sum.ts), so the result does not depend on how the
  * cache cuts its blocks, on hidden rows, or on the queries computed together.
  */
+import { scaled } from '../../src/math/elementwise.js';
 import { softmaxInPlace } from '../../src/math/softmax.js';
 import { addScaledInto, BLOCK, blockOf, closeBlockInto, dot, roundingOf } from '../../src/math/sum.js';
+import { emulationOf, settleInPlace, settlingOf } from '../../src/tensor/emulated.js';
 import { type Floats, flat } from '../../src/tensor/tensor.js';
-import { type ScoreRules, scoreOf } from '../scores.js';
+import { EACH_STORED, type ScoreRules, scoreOf } from '../scores.js';
 import { boundByScores, boundBySums, JAVASCRIPT } from './bounds.js';
 import type { AttentionCall, AttentionKernel, ScoreSize } from './kernel.js';
 import { keysOf, lookInto, type Rows, roomFor, rowsOfCall, type Seen } from './rows.js';
@@ -42,24 +44,34 @@ export interface ScoredQuery {
   readonly scores: Floats;
 }
 
+/** With the scale on the queries, where an emulated precision rounds it there. */
+function scaledFirst(call: AttentionCall): AttentionCall {
+  if (!call.scoreStores?.scalesQueries || emulationOf(call.q_THK.data) === null) return call;
+  return { ...call, q_THK: scaled(call.q_THK, call.scale), scale: 1 };
+}
+
 function attendOne(call: AttentionCall, scratch: Scratch): void {
   const { rows, queryHeads, valueDim } = rowsOfCall(call);
   const out = flat(call.out_THV);
   const sum = scratch.floats(out, valueDim);
+  const emulates = settlingOf(out) !== null;
   visitScores(call, rows, scratch, ({ t, h, g, seen, scores }) => {
     softmaxInPlace(scores, seen.positions, seen.count, call.sinkLogits_H && call.sinkLogits_H[h]!);
+    if (emulates) settleInPlace(scores.subarray(0, seen.count));
     const row = (t * queryHeads + h) * valueDim;
     weightedSumInto(out.subarray(row, row + valueDim), sum, scores, rows, seen, g);
   });
+  settleInPlace(out);
 }
 
 /** Computes the scores of each query and head in turn. @param rows those of the call's blocks */
 export function visitScores(
-  call: AttentionCall,
+  given: AttentionCall,
   rows: readonly Rows[],
   scratch: Scratch,
   visit: (query: ScoredQuery) => void,
 ): void {
+  const call = scaledFirst(given);
   const [tokens, queryHeads, keyDim] = call.q_THK.shape as [number, number, number];
   const perGroup = queryHeads / rows[0]!.heads;
   const q = flat(call.q_THK);
@@ -86,20 +98,25 @@ function scoresInto(
   rows: readonly Rows[],
   seen: Seen,
   g: number,
-  { scale }: AttentionCall,
+  { scale, scoreStores: stores = EACH_STORED }: AttentionCall,
 ): void {
   const round = roundingOf(q);
+  const settle = settlingOf(q);
   for (let i = 0; i < seen.count; i++) {
     const { keyDim, heads } = rows[seen.block[i]!]!;
     const product = dot(q, from, keys[seen.block[i]!]!, (seen.row[i]! * heads + g) * keyDim, keyDim);
-    scores[i] = product * round(scale);
+    if (!settle) scores[i] = product * round(scale);
+    else {
+      const scaled = round((stores.product ? settle(product) : product) * round(scale));
+      scores[i] = stores.scaled ? settle(scaled) : scaled;
+    }
   }
 }
 
 /** Caps the scores of query head h, and adds the bias of each key's distance. */
 function adjustInPlace(scores: Floats, { positions, count }: Seen, h: number, query: number, rules: ScoreRules): void {
-  const round = roundingOf(scores);
-  for (let i = 0; i < count; i++) scores[i] = scoreOf(scores[i]!, rules, h, query, positions[i]!, round);
+  const [round, settle] = [roundingOf(scores), settlingOf(scores)];
+  for (let i = 0; i < count; i++) scores[i] = scoreOf(scores[i]!, rules, h, query, positions[i]!, round, settle);
 }
 
 /** out = sum of probability * value over the visible rows of head g. `sum` is scratch of out's size, zero before and after. */

@@ -1,5 +1,6 @@
 /** A kernel that also tells what no kernel but the textbook's ever has whole: scores and probabilities. */
 import { softmaxInPlace } from '../../src/math/softmax.js';
+import { settleInPlace } from '../../src/tensor/emulated.js';
 import type { Floats } from '../../src/tensor/tensor.js';
 import type { AttentionCall, AttentionKernel } from './kernel.js';
 import { visitScores } from './reference.js';
@@ -44,6 +45,7 @@ function tellScores(call: AttentionCall, tell: NonNullable<Watcher['scores']>): 
     const [keys, own] = [seen.positions.subarray(0, seen.count), scores.slice(0, seen.count)];
     softmaxInPlace(scores, seen.positions, seen.count, call.sinkLogits_H && call.sinkLogits_H[h]!);
     const probabilities = scores.subarray(0, seen.count);
+    settleInPlace(probabilities);
     tell({ position: call.positions[t]!, h, keys, scores: own, probabilities });
   });
 }

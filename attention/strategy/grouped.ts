@@ -62,7 +62,7 @@ function normaliseHeads(x_THK: Tensor, { norm, scope }: QkNormConfig, weights: N
 
 /** What the three have in common: all but what is stored. */
 export function groupedForm(
-  { scale, queryHeads, softcap, alibi, temperature, qkNorm, sinks: hasSinks }: GroupedConfig,
+  { scale, queryHeads, softcap, alibi, scoreStores, temperature, qkNorm, sinks: hasSinks }: GroupedConfig,
   { sinks, output, queryNorm, keyNorm }: GroupedWeights,
 ) {
   const rotatedFirst = qkNorm?.place === 'after-rope' ? qkNorm : null;
@@ -74,6 +74,7 @@ export function groupedForm(
     sinkLogits_H: hasSinks ? sinks : null,
     softcap,
     alibi,
+    scoreStores,
     temperature,
     afterRope:
       rotatedFirst &&

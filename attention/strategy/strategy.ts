@@ -3,7 +3,7 @@ import type { NormConfig, NormWeights } from '../../src/math/norm.js';
 import type { Rope } from '../../src/math/rope.js';
 import type { Tap } from '../../src/tensor/tap.js';
 import type { Floats, Tensor } from '../../src/tensor/tensor.js';
-import type { Alibi } from '../scores.js';
+import type { Alibi, ScoreStores } from '../scores.js';
 import type { StreamRows, StreamSchema } from '../streams.js';
 
 /** The shape of one layer's attention, from the config. */
@@ -29,6 +29,7 @@ export interface GroupedConfig {
   /** Scores are cap tanh(score / cap) (Gemma 2); null: as they are. */
   readonly softcap: number | null;
   readonly alibi: Alibi | null;
+  readonly scoreStores?: ScoreStores | undefined;
   readonly temperature: TemperatureConfig | null;
   /** Each query head has a learned logit that takes its part of the softmax and weighs nothing (gpt-oss). */
   readonly sinks: boolean;
@@ -132,6 +133,7 @@ export interface AttentionStrategy {
   /** null: scores as they are. */
   readonly softcap: number | null;
   readonly alibi: Alibi | null;
+  readonly scoreStores?: ScoreStores | undefined;
   /** null: a query is the same wherever it stands, but for its rotation. */
   readonly temperature: TemperatureConfig | null;
   /** What is done to queries and rows [T, heads, dim] once they are rotated, or where rows are rotated by slot, before; null: nothing. */

@@ -1,7 +1,12 @@
-/** Functions of one element at a time. A float32 array rounds what is stored in it, which is all the rounding one operation needs. */
+/**
+ * Functions of one element at a time. A float32 array rounds what is stored in it, which is all the rounding one operation needs; an emulated
+ * precision is rounded to after each operation of PyTorch (src/tensor/emulated.ts).
+ */
+import { emulationOf, settleInPlace } from '../tensor/emulated.js';
 import { expectShape, flat, type Tensor, zerosLike } from '../tensor/tensor.js';
+import { composed } from './composed.js';
 import { erf } from './erf.js';
-import { roundingOf } from './sum.js';
+import { roundingOf, storingOf } from './sum.js';
 
 /** a + b, of one shape: the residual connection. */
 export function add(a_TD: Tensor, b_TD: Tensor): Tensor {
@@ -17,6 +22,7 @@ function combine(left: Tensor, right: Tensor, operation: (a: number, b: number) 
   expectShape(right, 'the second operand', { T: left.shape[0]!, D: left.shape[1]! });
   const [a, b, result] = [flat(left), flat(right), zerosLike(left, left.shape)];
   for (let i = 0; i < a.length; i++) result.data[i] = operation(a[i]!, b[i]!);
+  settleInPlace(result.data);
   return result;
 }
 
@@ -35,6 +41,7 @@ export function scaledRows(x_TD: Tensor, factors: ArrayLike<number>): Tensor {
   const [x, result, width] = [flat(x_TD), zerosLike(x_TD, x_TD.shape), x_TD.shape[1]!];
   const round = roundingOf(x);
   for (let i = 0; i < x.length; i++) result.data[i] = x[i]! * round(factors[Math.floor(i / width)]!);
+  settleInPlace(result.data);
   return result;
 }
 
@@ -50,12 +57,13 @@ export function logistic(x: number, round: Rounding): number {
 
 /** cap tanh(x / cap): x where it is small beside the cap, and never beyond it (Gemma Team 2024, "Gemma 2", section 2). */
 export function softcapped(x_TN: Tensor, cap: number): Tensor {
-  return mapped(x_TN, (x, round) => softcap(x, cap, round));
+  const own = roundingOf(flat(x_TN))(cap);
+  return mapped(x_TN, (x, _, store) => softcap(x, own, store));
 }
 
-/** The same of one number, rounding every operation. */
-export function softcap(x: number, cap: number, round: Rounding): number {
-  return round(round(Math.tanh(round(x / round(cap)))) * round(cap));
+/** The same of one number, for a cap that is rounded already: a quotient, a tangent and a product, each stored. */
+export function softcap(x: number, cap: number, store: Rounding): number {
+  return store(store(Math.tanh(store(x / cap))) * cap);
 }
 
 /** x + 1 */
@@ -65,7 +73,7 @@ export function plusOne(x_TF: Tensor): Tensor {
 
 /** x sigmoid(alpha x): silu with a gain inside (`GptOssExperts` of transformers). */
 export function scaledSilu(x_TF: Tensor, alpha: number): Tensor {
-  return mapped(x_TF, (x, round) => x * logistic(round(x * round(alpha)), round));
+  return mapped(x_TF, (x, round, store) => x * store(logistic(store(x * round(alpha)), round)));
 }
 
 /** An activation function by its Hugging Face name (`transformers.activations.ACT2FN`). */
@@ -91,16 +99,18 @@ const ACTIVATIONS = {
 
 export const ACTIVATION_NAMES = Object.keys(ACTIVATIONS) as readonly Activation[];
 
-/** x -> activation(x), rounding after every operation inside it. */
+/** x -> activation(x), rounding after every operation inside it; an emulated precision, after those of PyTorch alone. */
 export function activate(x_TF: Tensor, activation: Activation): Tensor {
-  return mapped(x_TF, ACTIVATIONS[activation]);
+  const inOperations = emulationOf(x_TF.data) && composed(activation);
+  return mapped(x_TF, inOperations ? (x, _, store) => inOperations(x, store) : ACTIVATIONS[activation]);
 }
 
-/** A function of each value, which rounds every operation but its last: storing rounds that one. */
-function mapped(x_TF: Tensor, apply: (x: number, round: Rounding) => number): Tensor {
+/** A function of each value, which rounds every operation but its last: storing rounds that one. It may be several operations of PyTorch, whose results it stores. */
+function mapped(x_TF: Tensor, apply: (x: number, round: Rounding, store: Rounding) => number): Tensor {
   const [x, result] = [flat(x_TF), zerosLike(x_TF, x_TF.shape)];
-  const round = roundingOf(x);
-  for (let i = 0; i < x.length; i++) result.data[i] = apply(x[i]!, round);
+  const [round, store] = [roundingOf(x), storingOf(x)];
+  for (let i = 0; i < x.length; i++) result.data[i] = apply(x[i]!, round, store);
+  settleInPlace(result.data);
   return result;
 }
 

@@ -4,6 +4,7 @@
  */
 
 import { isFloat8, tableOf } from '../tensor/dtype.js';
+import { settleInPlace } from '../tensor/emulated.js';
 import type { Matrix } from '../tensor/matrix.js';
 import { widenInto } from '../tensor/matrix.js';
 import { expectShape, type Floats, flat, floatsLike, type Tensor, zerosLike } from '../tensor/tensor.js';
@@ -14,16 +15,20 @@ import { lookUpTileInto, tile4x1Into, tile4x4Into } from './tiles.js';
 export interface Linear {
   readonly weight: Matrix;
   readonly bias: Floats | null;
+  /** The bias is added by an operation of its own, which matters to an emulated precision alone: not where it is (the default), as in `nn.Linear` and `Conv1D`. */
+  readonly biasApart?: boolean;
 }
 
 /** x [T, inputs] -> [T, outputs], in the precision of x. */
-export function linear(x: Tensor, { weight, bias }: Linear): Tensor {
+export function linear(x: Tensor, { weight, bias, biasApart = false }: Linear): Tensor {
   const tokens = x.shape[0]!;
   expectShape(x, `the input of ${weight.name}`, { T: tokens, D: weight.columns });
   const y = zerosLike(x, [tokens, weight.rows]);
   if (x.data instanceof Float32Array) linear32Into(y.data as Float32Array, flat(x) as Float32Array, weight, tokens);
   else linear64Into(y.data as Float64Array, flat(x) as Float64Array, weight, tokens);
+  if (biasApart) settleInPlace(y.data);
   if (bias) addBiasInPlace(y.data, bias);
+  settleInPlace(y.data);
   return y;
 }
 

@@ -1,5 +1,6 @@
 /** Norms of rows: what the config of a model names, and its weights. */
 import { ShapeError } from '../errors.js';
+import { settleInPlace } from '../tensor/emulated.js';
 import { type Floats, flat, type Tensor, zerosLike } from '../tensor/tensor.js';
 import { compensatedSum, roundingOf } from './sum.js';
 
@@ -15,6 +16,11 @@ export interface NormConfig {
   readonly bias: boolean;
   /** What is added to the factor as it is stored: 1 in Gemma and Nemotron, which learn how far it lies from 1. `NormWeights` hold the sum. */
   readonly weightOffset: number;
+  /**
+   * Whether rms stores x / sqrt(...) before the weight multiplies it, as `LlamaRMSNorm` does (the default), or the product alone, as
+   * `GemmaRMSNorm` and `Olmo2RMSNorm` do. It matters to an emulated precision alone. A layer norm is one operation.
+   */
+  readonly stores?: 'before-weight' | 'once';
 }
 
 /** Of the width of a row, or of several rows that take turns (a factor for each head); null: none. */
@@ -40,9 +46,11 @@ export function normalise(x: Tensor, norm: NormConfig, { weight, bias }: NormWei
     if (norm.kind === 'rms') rootMeanSquareInto(to, from, row, norm.eps);
     else layerInto(to, from, row, norm.eps);
     const [weightAt, biasAt] = [weight ? row % weight.length : 0, bias ? row % bias.length : 0];
+    if (norm.kind === 'rms' && norm.stores !== 'once') settleInPlace(to);
     if (weight) for (let i = 0; i < width; i++) to[i] = to[i]! * weight[weightAt + i]!;
     if (bias) for (let i = 0; i < width; i++) to[i] = to[i]! + bias[biasAt + i]!;
   }
+  settleInPlace(y.data);
   return y;
 }
 

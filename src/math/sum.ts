@@ -10,15 +10,24 @@
  * `Math.fround`, is the correctly rounded float32 operation (Figueroa 1995, "When is double rounding innocuous?"), so a
  * kernel with true single-precision instructions gives the same bits. Nothing is fused. The float64 twins differ in that alone.
  */
+import { settlingOf } from '../tensor/emulated.js';
 import type { Floats } from '../tensor/tensor.js';
 
 export const BLOCK = 32;
 
 const f = Math.fround;
 
-/** Rounds a float64 intermediate to the precision of an array: what each operation of that precision does to its result. */
+/**
+ * Rounds a float64 intermediate to the precision of an array: what each operation of that precision does to its result. An emulated precision
+ * is float32 inside the operations of PyTorch; what they give is rounded by `storingOf`.
+ */
 export function roundingOf(data: Floats): (x: number) => number {
   return data instanceof Float32Array ? Math.fround : identity;
+}
+
+/** Rounds a number as an operation of PyTorch stores it: as `roundingOf` does, and to the dtype that an array emulates, if it does. */
+export function storingOf(data: Floats): (x: number) => number {
+  return settlingOf(data) ?? roundingOf(data);
 }
 
 function identity(x: number): number {
@@ -77,6 +86,12 @@ export function addScaledInto(sum: Floats, scale: number, rows: Floats, from: nu
   } else {
     for (let i = 0; i < sum.length; i++) sum[i] = sum[i]! + scale * rows[from + i]!;
   }
+}
+
+/** The same by two operations of an emulated precision: the product and the sum are stored. */
+export function addStoredInto(sum: Floats, scale: number, rows: Floats, from: number): void {
+  const store = storingOf(sum);
+  for (let i = 0; i < sum.length; i++) sum[i] = store(sum[i]! + store(scale * rows[from + i]!));
 }
 
 /** total += sum, then sum = 0: closes a block. */

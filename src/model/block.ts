@@ -1,6 +1,7 @@
 /** One block: attention and feed-forward, each a branch of the residual stream. */
 import { add, scaled } from '../math/elementwise.js';
 import { normalise } from '../math/norm.js';
+import { emulationOf } from '../tensor/emulated.js';
 import { type Tap, tapWithin } from '../tensor/tap.js';
 import type { Tensor } from '../tensor/tensor.js';
 import type { BranchConfig, LayerConfig } from './config.js';
@@ -15,7 +16,7 @@ type Part = (x_TD: Tensor) => Tensor | Promise<Tensor>;
  */
 export async function block(
   x_TD: Tensor,
-  { attentionBranch, feedForwardBranch, parallel }: LayerConfig,
+  { attentionBranch, feedForwardBranch, parallel, addsBranchesFirst = false }: LayerConfig,
   { attentionNorms, feedForwardNorms }: LayerWeights,
   parts: { readonly attention: Part; readonly feedForward: Part; readonly tap: Tap },
 ): Promise<Tensor> {
@@ -27,7 +28,8 @@ export async function block(
     const fedIn_TD =
       parallel === 'one-norm' ? in_TD : inputOf(x_TD, feedForwardBranch, feedForwardNorms, tapFeedForward);
     const fed_TD = outputOf(await parts.feedForward(fedIn_TD), feedForwardBranch, feedForwardNorms, tapFeedForward);
-    return tap('output', add(add(x_TD, attended_TD), fed_TD));
+    const first = addsBranchesFirst && emulationOf(x_TD.data) !== null;
+    return tap('output', first ? add(x_TD, add(attended_TD, fed_TD)) : add(add(x_TD, attended_TD), fed_TD));
   }
   const sum_TD = addResidual(attended_TD, x_TD, in_TD, attentionBranch, attentionNorms);
   const between_TD = tapAttention('residual', sum_TD);

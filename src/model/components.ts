@@ -15,7 +15,7 @@ import type { LayerSchema } from '../../attention/streams.js';
 import { type VisibilityConfig, visibilityOf } from '../../attention/visibility/index.js';
 import { UsageError } from '../errors.js';
 import type { Rope } from '../math/rope.js';
-import { PRECISIONS, type Precision } from '../tensor/tensor.js';
+import { isEmulated, PRECISIONS, type Precision } from '../tensor/tensor.js';
 import type { ModelConfig } from './config.js';
 import type { ModelWeights } from './weights.js';
 
@@ -114,9 +114,13 @@ function kernelFor({ kernel: name, device, precision }: RunOptions): AttentionKe
     throw new UsageError(`device (--device ${device}): goes with the kernel gpu (--kernel gpu), got ${name}.`);
   }
   const kernel = kernelOn(name, device);
-  if (kernel.precision === undefined || kernel.precision === precision) return kernel;
+  const { precisions } = kernel;
+  if (precisions === undefined || precisions.includes(precision)) return kernel;
+  const others = Object.values<AttentionKernel>(KERNELS).filter(
+    (other) => other.precisions?.includes(precision) ?? true,
+  );
   throw new UsageError(
-    `Kernel ${name} computes in ${kernel.precision}; for precision ${precision} choose the kernel reference or flash.`,
+    `Kernel ${name} computes in ${precisions.join(' and ')}; for precision ${precision} choose the kernel ${others.map((other) => other.name).join(' or ')}.`,
   );
 }
 
@@ -128,7 +132,7 @@ function layersOf(
 ): AttentionLayer[] {
   const slotsOf = slotRotations(options.positions, options.precision);
   return config.layers.map((layer, index) => {
-    const attention = options.attention === 'auto' ? formOf(layer.attention) : options.attention;
+    const attention = options.attention === 'auto' ? formOf(layer.attention, options.precision) : options.attention;
     return {
       index,
       strategy: chosenFrom(STRATEGIES, 'attention', attention)(layer.attention, weights.layers[index]!.attention),
@@ -154,8 +158,10 @@ function expectOneOf(names: readonly unknown[], what: string, name: unknown): vo
   throw new UsageError(`${what}: expected one of ${names.join(', ')}, got ${JSON.stringify(name)}.`);
 }
 
-function formOf({ kind }: AttentionConfig): StrategyName {
-  return kind === 'latent' ? 'mla' : 'gqa';
+/** The strategy that `auto` stands for. PyTorch's code of latent attention expands keys and values, and an emulated precision rounds them where it does. */
+export function formOf({ kind }: AttentionConfig, precision: Precision): StrategyName {
+  if (kind === 'grouped') return 'gqa';
+  return isEmulated(precision) ? 'mla-naive' : 'mla';
 }
 
 /** Rotations by slot for the layers that are rotated so, one table for all that share a rope. */

@@ -29,6 +29,8 @@ export interface EmbeddingConfig {
   readonly width: number;
   /** Factor on a token's row: sqrt(D) in Gemma, 1 in most. */
   readonly scale: number;
+  /** The factor is a tensor in transformers, which an emulated precision rounds (Gemma), and no number of the config. */
+  readonly scaleIsTensor?: boolean;
   /** Learned positions, added to the tokens (Radford et al. 2018, GPT); null: none. */
   readonly positions: LearnedPositions | null;
   /** Of what is embedded (BLOOM); null: none. */
@@ -49,6 +51,8 @@ export interface HeadConfig {
   readonly bias: boolean;
   /** Factor on the logits. */
   readonly scale: number;
+  /** transformers has it on the hidden states (MiniCPM3), which matters to an emulated precision alone. */
+  readonly scalesHidden?: boolean;
   /** Logits are cap tanh(logit / cap) (Gemma 2); null: as they are. */
   readonly softcap: number | null;
 }
@@ -68,6 +72,8 @@ export interface LayerConfig {
    * they are not parallel.
    */
   readonly parallel: 'own-norms' | 'one-norm' | null;
+  /** Whether transformers adds parallel branches to each other, and then to what they began at, which matters to an emulated precision alone. */
+  readonly addsBranchesFirst?: boolean;
 }
 
 /** A branch of the residual stream: sumNorm(x + scale outputNorm(part(inputNorm x))). A norm that is null is not there. */
@@ -123,6 +129,11 @@ export interface ExpertsConfig {
   readonly perToken: number;
   readonly router: RouterConfig;
   readonly routerBias: boolean;
+  /**
+   * What of routing transformers rounds, which matters to an emulated precision alone: logits and weights (the default), `logits` alone (Mixtral), or
+   * neither, all of it being float32 (DeepSeek).
+   */
+  readonly routerStores?: 'logits' | 'nothing';
   /** What the router's weights multiply: the experts' outputs, or their inputs (Llama 4). */
   readonly weighs: 'output' | 'input';
   readonly expert: GatedConfig;

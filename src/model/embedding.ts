@@ -2,6 +2,7 @@ import { RequestError } from '../errors.js';
 import { add, scaled } from '../math/elementwise.js';
 import { linear } from '../math/linear.js';
 import { normalise } from '../math/norm.js';
+import { storingOf } from '../math/sum.js';
 import { type Matrix, widenInto } from '../tensor/matrix.js';
 import { floats, type Precision, type Tensor, tensor } from '../tensor/tensor.js';
 import type { EmbeddingConfig, ModelConfig } from './config.js';
@@ -35,7 +36,9 @@ export function embed(
   { tokens, projectIn, positions: learned, norm }: EmbeddingWeights,
   precision: Precision,
 ): Tensor {
-  const rows_TW = scaled(rowsAt(ids, tokens, precision), config.scale);
+  const stored_TW = rowsAt(ids, tokens, precision);
+  const factor = config.scaleIsTensor ? storingOf(stored_TW.data)(config.scale) : config.scale;
+  const rows_TW = scaled(stored_TW, factor);
   let x_TD = projectIn ? linear(rows_TW, projectIn) : rows_TW;
   if (config.positions && learned) {
     const { first } = config.positions;

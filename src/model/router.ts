@@ -1,7 +1,7 @@
 /** Which experts a token goes to, and how much each weighs. */
 import { logistic } from '../math/elementwise.js';
 import { softmaxInPlace } from '../math/softmax.js';
-import { roundingOf, sumByIndex } from '../math/sum.js';
+import { roundingOf, storingOf, sumByIndex } from '../math/sum.js';
 import { type Floats, flat, floatsLike, type Tensor } from '../tensor/tensor.js';
 import type { ExpertsConfig, GroupedRouting } from './config.js';
 
@@ -15,9 +15,10 @@ export interface ExpertChoice {
 export function route(logits_TE: Tensor, correction: Floats | null, config: ExpertsConfig): ExpertChoice[] {
   const [tokens, count] = logits_TE.shape as [number, number];
   const logits = flat(logits_TE);
+  const store = config.routerStores === 'logits' ? roundingOf(logits) : storingOf(logits);
   return Array.from({ length: tokens }, (_, token) => {
     const own = logits.slice(token * count, (token + 1) * count);
-    return choose(own, correction, config).map(([expert, weight]) => ({ token, expert, weight }));
+    return choose(own, correction, config).map(([expert, weight]) => ({ token, expert, weight: store(weight) }));
   }).flat();
 }
 

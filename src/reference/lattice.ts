@@ -9,8 +9,9 @@ import { type PositionPolicy, shiftOf } from '../../attention/slots.js';
 import type { StrategyName } from '../../attention/strategy/index.js';
 import { type VisibilityConfig, visibilityOf } from '../../attention/visibility/index.js';
 import type { Visibility } from '../../attention/visibility/visibility.js';
+import { formOf } from '../model/components.js';
 import type { ModelConfig } from '../model/config.js';
-import type { Precision } from '../tensor/tensor.js';
+import { isEmulated, type Precision } from '../tensor/tensor.js';
 
 /** One choice along each axis. */
 export interface RunChoice {
@@ -65,7 +66,8 @@ const FORMS = {
  * How the logits of two choices compare, for a sequence of this many tokens.
  *
  * A cache that rounds what it stores is another function than one that does not, and a function of what is stored: of the latent or of heads, of keys
- * before or after rope. And where two runs differ by roundings alone, one of those can turn a stored code, so that no bound holds.
+ * before or after rope. And where two runs differ by roundings alone, one of those can turn a stored code, so that no bound holds; nor does one in a
+ * precision that is emulated, where it can turn whatever an operation stores.
  */
 export function relationOf(
   a: RunChoice,
@@ -76,19 +78,27 @@ export function relationOf(
 ): Relation {
   const [form, other] = [roundingForm(a, precision), roundingForm(b, precision)];
   if (form !== other || (form !== null && a.positions !== b.positions)) return LOSSY;
-  const relation = unroundedRelation(a, b, config, length);
-  return form !== null && relation.kind === 'reordered' ? LOSSY : relation;
+  const relation = unroundedRelation(a, b, config, length, precision);
+  const rounds = form !== null || isEmulated(precision);
+  return rounds && relation.kind === 'reordered' ? LOSSY : relation;
 }
 
 /** The form in which a cache stores rows, by all that tells it from others; null if every row is read as it was computed. */
 function roundingForm({ kvDtype }: RunChoice, precision: Precision): string | null {
   const format: KvFormat = kvFormat(kvDtype === 'auto' ? precision : kvDtype);
-  if (format.kind === 'float' && (format.dtype === precision || format.dtype === 'float64')) return null;
+  const exact = isEmulated(precision) ? [precision, 'float32', 'float64'] : [precision, 'float64'];
+  if (format.kind === 'float' && exact.includes(format.dtype)) return null;
   return JSON.stringify(format);
 }
 
-function unroundedRelation(a: RunChoice, b: RunChoice, config: ModelConfig, length: number): Relation {
-  const auto = config.layers[0]!.attention.kind === 'latent' ? 'mla' : 'gqa';
+function unroundedRelation(
+  a: RunChoice,
+  b: RunChoice,
+  config: ModelConfig,
+  length: number,
+  precision: Precision,
+): Relation {
+  const auto = formOf(config.layers[0]!.attention, precision);
   const attention = (choice: RunChoice) => FORMS.attention[choice.attention === 'auto' ? auto : choice.attention];
   const routed = config.layers.some(({ feedForward }) => feedForward.kind === 'experts');
   const axes = [

@@ -42,16 +42,35 @@ export function roundTo16(dtype: 'F16' | 'BF16', value: number): number {
   return dtype === 'BF16' ? bfloat16Bits(value) : float16Bits(value);
 }
 
-/** The nearest bfloat16 number, ties to even; beyond the largest one, infinity. */
+const single = new Float32Array(1);
+const word = new Uint32Array(single.buffer);
+
+/** The bfloat16 number nearest to a value that was rounded to float32, ties to even; beyond the largest one, infinity. */
 export function roundToBfloat16(value: number): number {
-  return tableOf('BF16')![bfloat16Bits(Math.fround(value))]!;
+  single[0] = value;
+  word[0] = bfloat16Bits(single[0]!) << 16;
+  return single[0]!;
 }
 
-const word = new DataView(new ArrayBuffer(4));
+/** The same of float16: from 65520 on, infinity. */
+export function roundToFloat16(value: number): number {
+  single[0] = value;
+  const narrow = single[0]!;
+  const size = Math.abs(narrow);
+  if (Number.isNaN(narrow)) return narrow;
+  if (size >= 65520) return Math.sign(narrow) * Number.POSITIVE_INFINITY;
+  if (size < 2 ** -14) return (signOf(narrow) ? -1 : 1) * (Math.fround(size + SUBNORMAL_STEPS) - SUBNORMAL_STEPS);
+  const bits = word[0]!;
+  word[0] = (bits + 0xfff + ((bits >>> 13) & 1)) & 0xffffe000; // the upper 19 bits of a float32 are a float16 with too large an exponent
+  return single[0]!;
+}
+
+/** Beside it, float32 numbers lie as far apart as subnormal float16 ones, so that a sum with it is rounded to their steps. */
+const SUBNORMAL_STEPS = 0.75;
 
 function bfloat16Bits(value: number): number {
-  word.setFloat32(0, value);
-  const bits = word.getUint32(0);
+  single[0] = value;
+  const bits = word[0]!;
   if (Number.isNaN(value)) return (bits >>> 16) | 0x40; // what is cut off may be all that makes it a NaN
   return ((bits + 0x7fff + ((bits >>> 16) & 1)) >>> 16) & 0xffff;
 }

@@ -1,11 +1,21 @@
 import ndarray, { type NdArray } from 'ndarray';
 import { ShapeError } from '../errors.js';
 import { AXES, type Axis } from './axes.js';
+import { EMULATED_PRECISIONS, type EmulatedPrecision, emulatedFloats, emulationOf } from './emulated.js';
 
-/** The precision that a forward pass computes in. */
-export type Precision = 'float32' | 'float64';
+/** A precision that numbers are computed and stored in. */
+export type TruePrecision = 'float32' | 'float64';
 
-export const PRECISIONS = ['float32', 'float64'] as const satisfies readonly Precision[];
+/** What a forward pass computes in: in a precision of its own, or as PyTorch does in 16 bits (emulated.ts). */
+export type Precision = TruePrecision | EmulatedPrecision;
+
+export const TRUE_PRECISIONS = ['float32', 'float64'] as const satisfies readonly TruePrecision[];
+
+export const PRECISIONS = [...TRUE_PRECISIONS, ...EMULATED_PRECISIONS] as const satisfies readonly Precision[];
+
+export function isEmulated(precision: Precision): precision is EmulatedPrecision {
+  return precision === 'bfloat16' || precision === 'float16';
+}
 
 export type Floats = Float32Array | Float64Array;
 
@@ -14,12 +24,18 @@ export type Tensor = NdArray<Floats>;
 
 /** A zeroed flat array in a precision. */
 export function floats(precision: Precision, length: number): Floats {
-  return precision === 'float64' ? new Float64Array(length) : new Float32Array(length);
+  if (precision === 'float32') return new Float32Array(length);
+  return precision === 'float64' ? new Float64Array(length) : emulatedFloats(precision, length);
 }
 
 /** A zeroed array of the same precision as another one. */
 export function floatsLike(other: Floats, length: number): Floats {
-  return other instanceof Float64Array ? new Float64Array(length) : new Float32Array(length);
+  return floats(precisionOf(other), length);
+}
+
+/** The precision that an array is of. */
+function precisionOf(data: Floats): Precision {
+  return data instanceof Float64Array ? 'float64' : (emulationOf(data) ?? 'float32');
 }
 
 /** Wraps flat data as a tensor. ndarray itself checks nothing, so the size is checked here, where every tensor is made. */

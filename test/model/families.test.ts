@@ -27,7 +27,7 @@ describe('choices', () => {
       { kvDtype: 'int9' },
       'kvDtype: expected one of float32, float64, float16, bfloat16, fp8_e4m3, fp8_e5m2, int8, int4, got "int9".',
     ],
-    [{ precision: 'float16' }, 'precision: expected one of float32, float64, got "float16".'],
+    [{ precision: 'float8' }, 'precision: expected one of float32, float64, bfloat16, float16, got "float8".'],
     [{ visibility: 'sliding' }, 'Visibility "sliding": expected { kind, ... }'],
     [{ cache: 'paged', pageSize: 2.5 }, 'pageSize (--page-size): expected a whole number of at least 1, got 2.5.'],
     [{ cache: 'radix', poolPages: 0 }, 'poolPages (--pool-pages): expected a whole number of at least 1, got 0.'],

@@ -30,7 +30,7 @@ export function gpuKernel(choice: DeviceChoice): AttentionKernel {
       const device = openedDevice(choice);
       return device === null ? 'gpu' : `gpu on ${device}`;
     },
-    precision: 'float32',
+    precisions: ['float32'],
     bound: boundOf,
     truthBound: truthBoundOf,
     async device() {

@@ -95,7 +95,7 @@ function bindExperts(
   return {
     kind: 'experts',
     router: reader.linear(`${layer}.${names.router}`, count, width, routerBias),
-    correction: names.correction === undefined ? null : reader.vector(`${layer}.${names.correction}`, count),
+    correction: names.correction === undefined ? null : reader.vectorKept(`${layer}.${names.correction}`, count),
     experts:
       typeof each === 'function'
         ? range(0, count).map((e) => gated(expert, each(e)))
@@ -141,5 +141,6 @@ function expertsOf(
   return reader.stack(name, count, outputs, inputs, storage).map((weight, e) => ({
     weight,
     bias: biases ? biases.subarray(e * outputs, (e + 1) * outputs) : null,
+    ...(biases && { biasApart: true }), // `GptOssExperts` of transformers
   }));
 }

@@ -52,10 +52,10 @@ export const bloom = family({
   configure(keys, origin) {
     const norm = layerNorm(keys.layer_norm_epsilon);
     const heads = headsOf(keys, origin);
-    const alibi = { slopes: alibiSlopes(heads.queryHeads), form: 'distance', factor: 1 } as const;
+    const alibi = { slopes: alibiSlopes(heads.queryHeads), form: 'distance', factor: 1, emulatedAs: 'key' } as const;
     const normed = branch({ inputNorm: norm, addsToNormed: keys.apply_residual_connection_post_layernorm });
     const each = layer(norm, {
-      attention: grouped(heads, null, { alibi }),
+      attention: grouped(heads, null, { alibi, scoreStores: { product: false, scaled: false, biased: true } }),
       attentionBias: bothBiases(true),
       attentionBranch: normed,
       feedForward: plain(4 * keys.hidden_size, 'bloom_gelu', true),

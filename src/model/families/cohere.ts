@@ -35,7 +35,7 @@ export const cohere = family({
     const shape = { dim: heads.headDim, context: keys.max_position_embeddings, theta: 500000 };
     const qkNorm = keys.use_qk_norm ? ({ norm, scope: 'each-head', place: 'before-rope' } as const) : null;
     const each = layer(norm, {
-      attention: grouped(heads, ropeOf(keys, { ...shape, pairs: 'interleaved' }, origin), { qkNorm }),
+      attention: grouped(heads, ropeOf(keys, { ...shape, pairs: 'interleaved', stores: 'tables' }, origin), { qkNorm }),
       attentionBias: bothBiases(keys.attention_bias),
       feedForward: gated(keys.intermediate_size, keys.hidden_act),
       parallel: 'one-norm',

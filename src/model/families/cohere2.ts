@@ -25,7 +25,7 @@ export const cohere2 = family({
     const norm = layerNorm(keys.layer_norm_eps, { bias: false });
     const heads = headsOf(keys, origin);
     const shape = { dim: heads.headDim, context: keys.max_position_embeddings };
-    const rope = ropeOf(keys, { ...shape, pairs: 'interleaved' }, origin);
+    const rope = ropeOf(keys, { ...shape, pairs: 'interleaved', stores: 'tables' }, origin);
     const types = layerTypesOf(keys, origin, (i) =>
       (i + 1) % keys.sliding_window_pattern === 0 ? 'full_attention' : 'sliding_attention',
     );

@@ -83,8 +83,8 @@ export function plain(width: number, activation: Activation, bias: boolean): Pla
   return { kind: 'plain', width, activation, bias };
 }
 
-export function rms(eps: number, weightOffset = 0): NormConfig {
-  return { kind: 'rms', eps, weight: true, bias: false, weightOffset };
+export function rms(eps: number, more: Partial<NormConfig> = {}): NormConfig {
+  return { kind: 'rms', eps, weight: true, bias: false, weightOffset: 0, ...more };
 }
 
 export function layerNorm(eps: number, more: Partial<NormConfig> = {}): NormConfig {

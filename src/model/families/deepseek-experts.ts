@@ -42,6 +42,7 @@ export function deepSeekExperts(keys: Keys, router: RouterConfig, file: string, 
       count: keys.n_routed_experts,
       perToken: keys.num_experts_per_tok,
       router,
+      routerStores: 'nothing',
       expert: gated(keys.moe_intermediate_size, keys.hidden_act),
       shared: {
         feedForward: gated(keys.moe_intermediate_size * keys.n_shared_experts, keys.hidden_act, sharedBias),

@@ -48,7 +48,7 @@ export const deepseekV2 = family({
   configure(keys, origin) {
     const norm = rms(keys.rms_norm_eps);
     const scaleFactor = yarnScoreFactor(keys);
-    const attention = latentOf(keys, { pairs: 'interleaved', norm: LATENT_NORM, scaleFactor }, origin);
+    const attention = latentOf(keys, { pairs: 'interleaved', stores: 'once', norm: LATENT_NORM, scaleFactor }, origin);
     const dense = gated(keys.intermediate_size, keys.hidden_act, keys.mlp_bias);
     // The experts have no biases, whatever mlp_bias says; the shared ones are an MLP like the dense layers.
     const experts = deepSeekExperts(keys, routerOf(keys, origin.file), origin.file, keys.mlp_bias);

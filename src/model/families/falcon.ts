@@ -1,5 +1,5 @@
 import { z } from 'zod';
-import { alibiSlopes } from '../../../attention/scores.js';
+import { alibiSlopes, NONE_STORED } from '../../../attention/scores.js';
 import type { GroupedConfig } from '../../../attention/strategy/strategy.js';
 import { CheckpointError } from '../../errors.js';
 import { roundToBfloat16 } from '../../tensor/dtype.js';
@@ -52,12 +52,14 @@ export const falcon = family({
       attentionBias: bothBiases(keys.bias),
       feedForward: plain(keys.ffn_hidden_size ?? 4 * keys.hidden_size, keys.activation, keys.bias),
       parallel: parallelOf(keys, origin),
+      addsBranchesFirst: true,
     });
     return uniform(keys, each, norm, origin);
   },
 
   names: (config, file) => {
-    const names = prefixed('transformer.', BLOOM_NAMES)(config, file);
+    const storage = 'outputs-first, bias apart';
+    const names = prefixed('transformer.', { ...BLOOM_NAMES, storage })(config, file);
     const twoNorms = config.layers.some(({ parallel }) => parallel === 'own-norms');
     return twoNorms ? { ...names, attentionNorms: { input: 'ln_attn' }, feedForwardNorms: { input: 'ln_mlp' } } : names;
   },
@@ -85,7 +87,9 @@ function attentionOf(keys: Keys, origin: Origin): GroupedConfig {
   }
   const slopes = alibiSlopes(heads.queryHeads).map(roundToBfloat16);
   // ALiBi is added before scores are scaled.
-  return grouped(heads, null, { alibi: { slopes, form: 'bfloat16', factor: 1 / Math.sqrt(heads.headDim) } });
+  const alibi = { slopes, form: 'bfloat16', factor: 1 / Math.sqrt(heads.headDim) } as const;
+  // The eager attention of transformers adds it twice; what is followed is the fused one (sdpa), whose scores are float32.
+  return grouped(heads, null, { alibi, scoreStores: NONE_STORED });
 }
 
 /** `num_kv_heads` counts in the second form alone; in the first, multi_query says how many there are. @throws CheckpointError naming both keys */

@@ -18,10 +18,14 @@ export const gemmaKeys = {
 };
 
 /** Gemma's norms learn how far their weights lie from 1. */
-export const gemmaNorm = ({ rms_norm_eps }: { rms_norm_eps: number }) => rms(rms_norm_eps, 1);
+export const gemmaNorm = ({ rms_norm_eps }: { rms_norm_eps: number }) =>
+  rms(rms_norm_eps, { weightOffset: 1, stores: 'once' });
 
 /** Gemma's tokens are multiplied by the square root of the width. */
-export const gemmaEmbedding = ({ hidden_size }: { hidden_size: number }) => ({ scale: Math.sqrt(hidden_size) });
+export const gemmaEmbedding = ({ hidden_size }: { hidden_size: number }) => ({
+  scale: Math.sqrt(hidden_size),
+  scaleIsTensor: true,
+});
 
 /** Gemma (Gemma Team 2024): Llama with a gate of GELU, heads wider than D / H, a tied head, and norms around 1. */
 export const gemma = family({

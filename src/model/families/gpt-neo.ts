@@ -1,4 +1,5 @@
 import { z } from 'zod';
+import { NONE_STORED } from '../../../attention/scores.js';
 import { CheckpointError } from '../../errors.js';
 import { prefixed } from './bind.js';
 import { activation, count, eps, flag, layerCount, type Origin } from './common.js';
@@ -36,7 +37,7 @@ export const gptNeo = family({
 
   configure(keys, origin) {
     const norm = layerNorm(keys.layer_norm_epsilon);
-    const attention = grouped(headsOf(keys, origin), null, { scale: 1 });
+    const attention = grouped(headsOf(keys, origin), null, { scale: 1, scoreStores: NONE_STORED });
     const kinds = kindsOf(keys, origin);
     const layers = layersOf(keys.num_hidden_layers, (i) =>
       layer(norm, {

@@ -52,6 +52,7 @@ export const gptNeox = family({
       attentionBias: bothBiases(keys.attention_bias),
       feedForward: plain(keys.intermediate_size, keys.hidden_act, true),
       parallel: keys.use_parallel_residual ? 'own-norms' : null,
+      addsBranchesFirst: true,
     });
     return uniform(keys, each, norm, origin);
   },

@@ -58,7 +58,7 @@ export const gptOss = family({
         `${origin.file}: experts_per_token = ${again} contradicts num_experts_per_tok = ${keys.num_experts_per_tok}.`,
       );
     }
-    const norm = rms(keys.rms_norm_eps);
+    const norm = rms(keys.rms_norm_eps, { stores: 'once' });
     const heads = headsOf(keys, origin);
     const shape = { dim: heads.headDim, context: keys.max_position_embeddings, theta: 150000 };
     const attention = grouped(heads, ropeOf(withRope(keys), shape, origin), { sinks: true });

@@ -1,4 +1,5 @@
 import { z } from 'zod';
+import { NONE_STORED } from '../../../attention/scores.js';
 import { CheckpointError } from '../../errors.js';
 import { prefixed } from './bind.js';
 import { count, flag, layerCount } from './common.js';
@@ -37,9 +38,10 @@ export const gptj = family({
     }
     const rope = ropeOf({}, { dim, what: 'rotary_dim', pairs: 'interleaved', context }, origin);
     const each = layer(norm, {
-      attention: grouped(heads, rope),
+      attention: grouped(heads, rope, { scoreStores: NONE_STORED }),
       feedForward: plain(keys.n_inner ?? 4 * keys.hidden_size, keys.activation_function, true),
       parallel: 'one-norm',
+      addsBranchesFirst: true,
     });
     return uniform(keys, each, norm, origin, { head: { bias: true } });
   },

@@ -2,11 +2,10 @@
 import type { LatentConfig } from '../../../attention/strategy/strategy.js';
 import { CheckpointError } from '../../errors.js';
 import type { NormConfig } from '../../math/norm.js';
-import type { Rope } from '../../math/rope.js';
 import { type DecoderNames, LLAMA_NAMES } from './bind.js';
 import { anything, count, type Origin } from './common.js';
 import { rms } from './decoder.js';
-import { type RopeKeys, ropeOf } from './rope-config.js';
+import { type RopeKeys, type RopeShape, ropeOf } from './rope-config.js';
 
 export const latentKeys = {
   num_key_value_heads: count.nullish(), // every head has its own key and value
@@ -33,7 +32,7 @@ interface Keys extends RopeKeys {
 
 export function latentOf(
   keys: Keys,
-  { pairs, norm, scaleFactor = 1 }: { pairs: Rope['pairs']; norm: NormConfig; scaleFactor?: number },
+  { norm, scaleFactor = 1, ...rope }: Pick<RopeShape, 'pairs' | 'stores'> & { norm: NormConfig; scaleFactor?: number },
   origin: Origin,
 ): LatentConfig {
   if ((keys.num_key_value_heads ?? keys.num_attention_heads) !== keys.num_attention_heads) {
@@ -52,7 +51,7 @@ export function latentOf(
     ropeDim,
     valueDim: keys.v_head_dim,
     scale: scaleFactor / Math.sqrt(nopeDim + ropeDim),
-    rope: ropeOf(keys, { dim: ropeDim, what: 'qk_rope_head_dim', pairs, context }, origin),
+    rope: ropeOf(keys, { dim: ropeDim, what: 'qk_rope_head_dim', context, ...rope }, origin),
     norm,
   };
 }

@@ -43,8 +43,8 @@ export const minicpm3 = family({
       attentionBranch: scaled,
       feedForwardBranch: scaled,
     });
-    const embedding = { scale: keys.scale_emb };
-    const head = { scale: (keys.dim_model_base ?? keys.hidden_size) / keys.hidden_size };
+    const embedding = { scale: keys.scale_emb, scaleIsTensor: true };
+    const head = { scale: (keys.dim_model_base ?? keys.hidden_size) / keys.hidden_size, scalesHidden: true };
     return uniform(keys, each, norm, origin, { embedding, head });
   },
 

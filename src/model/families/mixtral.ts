@@ -32,6 +32,7 @@ export const mixtral = family({
           count: keys.num_local_experts,
           perToken: keys.num_experts_per_tok,
           router: softmaxTopK(true),
+          routerStores: 'logits',
           expert: gated(keys.intermediate_size, keys.hidden_act),
         },
         origin.file,

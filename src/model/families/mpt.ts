@@ -68,6 +68,7 @@ export const mpt = family({
     const each = layer(norm, {
       attention: grouped(heads, null, {
         alibi,
+        scoreStores: { product: true, scaled: true, biased: false },
         clip: clip_qkv || null, // 0: not at all
         ...(softmax_scale && { scale: softmax_scale }),
       }),

@@ -27,7 +27,7 @@ export const olmo = family({
   configure(keys, origin) {
     const norm = layerNorm(1e-5, { weight: false, bias: false });
     const heads = headsOf(keys, origin);
-    const rope = ropeOfHeads(keys, heads, origin);
+    const rope = ropeOfHeads(keys, heads, origin, { stores: 'once' });
     const each = layer(norm, {
       attention: grouped(heads, rope, { clip: keys.clip_qkv ?? null }),
       attentionBias: bothBiases(keys.attention_bias),

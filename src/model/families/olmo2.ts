@@ -28,9 +28,9 @@ export const olmo2 = family({
   keys: olmo2Keys,
 
   configure(keys, origin) {
-    const norm = rms(keys.rms_norm_eps);
+    const norm = rms(keys.rms_norm_eps, { stores: 'once' });
     const heads = headsOf(keys, origin);
-    const rope = ropeOfHeads(keys, heads, origin);
+    const rope = ropeOfHeads(keys, heads, origin, { stores: 'once' });
     const each = layer(null, {
       attention: grouped(heads, rope, { qkNorm: { norm, scope: 'heads-together', place: 'before-rope' } }),
       attentionBias: bothBiases(keys.attention_bias),

@@ -20,7 +20,7 @@ export const olmo3 = family({
   },
 
   configure(keys, origin) {
-    const norm = rms(keys.rms_norm_eps);
+    const norm = rms(keys.rms_norm_eps, { stores: 'once' });
     const heads = headsOf(keys, origin);
     const types = layerTypesOf(keys, origin, (i) => ((i + 1) % 4 === 0 ? 'full_attention' : 'sliding_attention'));
     const visibilities = visibilitiesOf(types, keys.sliding_window, origin);
@@ -31,7 +31,7 @@ export const olmo3 = family({
           'alone; say in rope_parameters.sliding_attention which it is for those with windows.',
       );
     }
-    const shape = { dim: heads.headDim, context: keys.max_position_embeddings, theta: THETA };
+    const shape = { dim: heads.headDim, context: keys.max_position_embeddings, theta: THETA, stores: 'once' } as const;
     const { keys: rope, ropes } = layeredRopes(keys, shape, { given: undefined, otherwise: THETA }, origin);
     const layers = layersOf(keys.num_hidden_layers, (i) =>
       layer(null, {

@@ -1,3 +1,4 @@
+import { EACH_STORED } from '../../../attention/scores.js';
 import { prefixed } from './bind.js';
 import { activation, count, flag, layerCount } from './common.js';
 import { bothBiases, branch, grouped, headsOf, layer, layerNorm, plain, uniform } from './decoder.js';
@@ -36,7 +37,7 @@ export const opt = family({
     const norm = layerNorm(NORM_EPS, { weight: affine, bias: affine });
     const normed = branch(keys.do_layer_norm_before ? { inputNorm: norm } : { sumNorm: norm });
     const each = layer(null, {
-      attention: grouped(headsOf(keys, origin), null),
+      attention: grouped(headsOf(keys, origin), null, { scoreStores: { ...EACH_STORED, scalesQueries: true } }),
       attentionBias: bothBiases(keys.enable_bias),
       attentionBranch: normed,
       feedForward: plain(keys.ffn_dim, keys.activation_function, keys.enable_bias),

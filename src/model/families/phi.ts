@@ -40,6 +40,7 @@ export const phi = family({
       attentionBias: bothBiases(true),
       feedForward: plain(keys.intermediate_size, keys.hidden_act, true),
       parallel: 'one-norm',
+      addsBranchesFirst: true,
     });
     return uniform(keys, each, norm, origin, { head: { bias: true } });
   },

@@ -1,9 +1,10 @@
 /** Every way in which config.json describes rotary embeddings -> frequencies and a factor. */
 import { z } from 'zod';
 import { CheckpointError, UsageError } from '../../errors.js';
-import type { Rope } from '../../math/rope.js';
+import type { Rope, RopeStores } from '../../math/rope.js';
 import type { Origin } from './common.js';
-import { type LongRope, longRope, mscaleOf, ntkBase, scaledLlama3, type Yarn, yarn } from './rope-scaling.js';
+import { frequenciesOf } from './rope-frequencies.js';
+import { type LongRope, mscaleOf, type Yarn } from './rope-scaling.js';
 
 const positive = z.number().positive();
 /** Tokens; its logarithm divides. */
@@ -63,7 +64,7 @@ const scaling = z.discriminatedUnion(
   },
 );
 
-type Scaling = z.output<typeof scaling>;
+export type Scaling = z.output<typeof scaling>;
 
 /** The old spellings: `type` for `rope_type`, and `su` for `longrope`. Where both types are given and differ, `type` stays, and is refused as unknown. */
 function modernised(value: unknown): unknown {
@@ -103,6 +104,8 @@ export interface RopeShape {
   readonly context: number;
   /** Where the config has none. */
   readonly theta?: number;
+  /** Where the family rounds, if not everywhere. */
+  readonly stores?: RopeStores;
 }
 
 /** The rope type and its members, as the config gives them. @throws CheckpointError if both spellings are there */
@@ -172,29 +175,11 @@ export function ropeOf(keys: RopeKeys, shape: RopeShape, { file, ropeLength }: O
     throw new CheckpointError(`${file}: yarn needs a rope_theta above 1, got ${theta}.`);
   }
   const dim = rotatedDim(given, keys, shape, file);
-  const rope = { dim, pairs: shape.pairs ?? 'half-split' } as const;
-  const plain = (base: number) => Array.from({ length: dim / 2 }, (_, i) => base ** ((-2 * i) / dim));
-  const original = originalOf(given as Yarn, keys, shape.context);
-  switch (given.rope_type) {
-    case 'default':
-      return { ...rope, frequencies: plain(theta), magnitude: 1 };
-    case 'linear':
-      return { ...rope, frequencies: plain(theta).map((frequency) => frequency / given.factor), magnitude: 1 };
-    case 'dynamic': {
-      const base = ntkBase(theta, dim, given.factor, Math.max(ropeLength ?? 0, shape.context) / shape.context);
-      return { ...rope, frequencies: plain(base), magnitude: 1 };
-    }
-    case 'llama3':
-      return { ...rope, frequencies: plain(theta).map((frequency) => scaledLlama3(frequency, given)), magnitude: 1 };
-    case 'yarn':
-      return { ...rope, ...yarn(given, plain(theta), theta, original) };
-    case 'longrope':
-      checkFactors(given, dim, file);
-      return {
-        ...rope,
-        ...longRope(given, plain(theta), { original, context: shape.context, length: ropeLength ?? original }),
-      };
-  }
+  if (given.rope_type === 'longrope') checkFactors(given, dim, file);
+  const rope = { dim, pairs: shape.pairs ?? 'half-split', ...(shape.stores && { stores: shape.stores }) } as const;
+  const { context } = shape;
+  const original = originalOf(given as Yarn, keys, context);
+  return { ...rope, ...frequenciesOf({ given, theta, dim, original, context, ropeLength }) };
 }
 
 /** How many values of a head are rotated. @throws CheckpointError unless they are pairs */

@@ -91,7 +91,7 @@ async function prepare(model: Model, inputIds: readonly number[], options: Trace
   const own: PlannedTensor[] = [
     { name: 'input_ids', dtype: 'I64', shape: [inputIds.length] },
     { name: 'generated_ids', dtype: 'I64', shape: [steps] },
-    { name: 'margins', dtype: points[0]?.dtype ?? 'F32', shape: [steps] },
+    { name: 'margins', dtype: model.options.precision === 'float64' ? 'F64' : 'F32', shape: [steps] },
     { name: 'positions', dtype: 'I64', shape: [positions.length] },
   ];
   const planned = [...own, ...points, ...(noiseOf ? plannedNoise(points) : [])];

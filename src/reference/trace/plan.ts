@@ -3,6 +3,7 @@ import type { AttentionCall } from '../../../attention/kernel/kernel.js';
 import { type Watcher, watched } from '../../../attention/kernel/watched.js';
 import { assemble, type Model } from '../../model/load.js';
 import { forward } from '../../model/transformer.js';
+import { EMULATED_DTYPES, emulationOf } from '../../tensor/emulated.js';
 import type { Tap } from '../../tensor/tap.js';
 import type { Floats } from '../../tensor/tensor.js';
 import { type Capture, isKept, isWholeNumbers } from './format.js';
@@ -62,5 +63,7 @@ export async function planOf(
 
 /** In which dtype values are written: the one that they were computed in. */
 export function dtypeOf(values: Floats): TraceDtype {
+  const emulates = emulationOf(values);
+  if (emulates) return EMULATED_DTYPES[emulates];
   return values instanceof Float64Array ? 'F64' : 'F32';
 }

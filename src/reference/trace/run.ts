@@ -4,6 +4,7 @@ import { RequestError } from '../../errors.js';
 import { checkRequest, feed } from '../../generate/generate.js';
 import { argmax, marginOf } from '../../generate/sampler.js';
 import type { Model } from '../../model/load.js';
+import { asFloat32 } from '../../tensor/emulated.js';
 import type { Tap } from '../../tensor/tap.js';
 import { type Floats, flat, floatsLike, rowsOf, type Tensor } from '../../tensor/tensor.js';
 
@@ -57,7 +58,7 @@ export async function runGreedy(
     }
     const rows = last!.shape[0]!;
     const last_N = flat(rowsOf(last!, rows - 1, rows));
-    margins ??= floatsLike(last_N, steps);
+    margins ??= floatsLike(asFloat32(last_N), steps); // a difference of two 16-bit numbers is none
     const next = argmax(last_N);
     if (step === steps) break; // no continuation was asked for
     margins[step] = marginOf(last_N);

@@ -1,4 +1,5 @@
 /** Which positions the rows of their tensors belong to. */
+import { RequestError } from '../../errors.js';
 import type { Floats } from '../../tensor/tensor.js';
 import type { Dump } from '../dump/dump.js';
 
@@ -38,4 +39,19 @@ export function gathered(values: Floats, rows: readonly number[], width: number)
   const chosen = values.slice(0, rows.length * width);
   for (const [i, row] of rows.entries()) chosen.set(values.subarray(row * width, (row + 1) * width), i * width);
   return chosen;
+}
+
+/** @throws RequestError where their tokens are not those that ours were made of, as far as both tell: everything would differ */
+export function expectSameTokens(
+  theirs: Dump,
+  ours: { readonly name: string; readonly inputIds: readonly number[] },
+): void {
+  const { inputIds } = tokensOf(theirs);
+  if (!inputIds) return;
+  const count = Math.min(inputIds.length, ours.inputIds.length);
+  const at = inputIds.slice(0, count).findIndex((id, i) => id !== ours.inputIds[i]);
+  if (at < 0) return;
+  throw new RequestError(
+    `${theirs.path}: token ${at} of its input_ids is ${inputIds[at]}, and of ${ours.name} ${ours.inputIds[at]}; both must be of the same tokens.`,
+  );
 }

@@ -62,7 +62,7 @@ export async function writeTrace(
 }
 
 /** Latent attention, unless a form was chosen, in the one whose queries, keys and values are what the paper calls so. */
-function inNamedForm(model: Model, { capture = 'layers' }: TraceOptions): Model {
+export function inNamedForm(model: Model, { capture = 'layers' }: TraceOptions): Model {
   const { config, weights, options, files } = model;
   const latent = config.layers.some(({ attention }) => attention.kind === 'latent');
   if (!latent || capture === 'logits' || options.attention !== 'auto') return model;

@@ -1,0 +1,98 @@
+/** Compares one tensor of theirs with one of ours. */
+import { CheckpointError } from '../../errors.js';
+import type { Dump, DumpTensor } from '../dump/dump.js';
+import { isWholeNumbers, layerOfPoint } from '../trace/format.js';
+import { type Aligned, align, type OurTensor, sizeOfShape } from './align.js';
+import { type ComparedDtype, type TensorComparison, VERDICTS, worstOf } from './comparison.js';
+import { gapsOf, orderOf, reordered } from './experts.js';
+import { floorsOf, type Size, sizeOf } from './floor.js';
+import { measure } from './measure.js';
+import type { Reference } from './reference.js';
+import { verdictOf } from './verdict.js';
+
+/** Their name beside ours. */
+export interface Named {
+  readonly name: string;
+  /** Others that it may be, since their name says less than ours. */
+  readonly alternatives: readonly string[];
+  readonly tensor: DumpTensor;
+}
+
+export class Comparer {
+  private readonly theirs: Dump;
+  private readonly reference: Reference;
+  private readonly dtype: ComparedDtype;
+  /** The order in which their experts of a layer stand beside ours. */
+  private readonly orders = new Map<number, readonly number[]>();
+
+  constructor(theirs: Dump, reference: Reference, dtype: ComparedDtype) {
+    this.theirs = theirs;
+    this.reference = reference;
+    this.dtype = dtype;
+  }
+
+  /** The floors of all rows of one of ours. */
+  floors({ name, shape, values }: OurTensor): Size[] {
+    const width = sizeOfShape(shape.slice(1));
+    const rows = Array.from({ length: shape[0]! }, (_, r) => sizeOf(values.subarray(r * width, (r + 1) * width)));
+    return floorsOf(this.reference.noise(name), rows, this.dtype);
+  }
+
+  /** Their rows in our layout and order. @throws CheckpointError if their shape holds nothing of ours */
+  aligned(name: string, tensor: DumpTensor): Aligned {
+    const aligned = align(this.theirs, tensor, this.reference.tensor(name));
+    if (typeof aligned === 'string') throw new CheckpointError(`${this.theirs.path}: ${aligned}`);
+    return this.inOrder(name, aligned);
+  }
+
+  compare({ name, alternatives, tensor }: Named): TensorComparison {
+    const found = [name, ...alternatives].map((candidate) => this.compareAs(candidate, tensor));
+    return found.reduce((best, next) => (isBetter(next, best) ? next : best));
+  }
+
+  private compareAs(name: string, tensor: DumpTensor): TensorComparison {
+    const { dtype, shape } = tensor;
+    const own = { name, theirName: tensor.name, dtype, shape };
+    const ours = this.reference.tensor(name);
+    const aligned = align(this.theirs, tensor, ours);
+    if (typeof aligned === 'string') {
+      const nothing = { layout: null, measures: null, rows: [], worst: null };
+      return { ...own, ...nothing, verdict: 'different', problem: aligned };
+    }
+    const settled = this.inOrder(name, aligned);
+    const floors = this.floors(ours);
+    const pair = { ...settled, floors: settled.ourRows.map((row) => floors[row]!) };
+    const measured = measure(pair, this.dtype, name === 'logits');
+    const judged = isWholeNumbers(name) ? this.judgedByGaps(name, settled, measured) : measured;
+    const verdict = worstOf(judged.rows.map((row) => row.verdict));
+    return { ...own, layout: aligned.layout, verdict, problem: null, ...judged };
+  }
+
+  /** Experts ascending, and their weights with them. */
+  private inOrder(name: string, aligned: Aligned): Aligned {
+    const layer = layerOfPoint(name);
+    if (layer === null || !/\.router\.(experts|weights)$/.test(name)) return aligned;
+    if (isWholeNumbers(name)) this.orders.set(layer, orderOf(aligned.theirs, aligned.rowShape[0]!));
+    const order = this.orders.get(layer) ?? orderOf(aligned.theirs, aligned.rowShape[0]!);
+    if (isWholeNumbers(name)) return { ...aligned, theirs: reordered(aligned.theirs, order) };
+    if (this.orders.has(layer)) return { ...aligned, theirs: reordered(aligned.theirs, order) };
+    const ours = reordered(aligned.ours, orderOf(aligned.ours, aligned.rowShape[0]!));
+    return { ...aligned, theirs: reordered(aligned.theirs, order), ours }; // weights alone: by size
+  }
+
+  /** Another expert is a difference unless the router was near a tie. */
+  private judgedByGaps(name: string, aligned: Aligned, measured: ReturnType<typeof measure>) {
+    const point = name.replace(/experts$/, 'logits');
+    const logits = this.reference.points.has(point) ? this.reference.tensor(point) : null;
+    const floors = logits ? this.floors(logits) : [];
+    const noise = aligned.ourRows.map((row) => floors[row]?.max ?? 0);
+    const gaps = gapsOf(aligned, logits?.values ?? null, noise, logits?.shape[1] ?? 0);
+    const rows = measured.rows.map((row, r) => ({ ...row, ratio: gaps[r]!, verdict: verdictOf(gaps[r]!) }));
+    return { ...measured, rows, measures: { ...measured.measures, ratio: Math.max(0, ...gaps) } };
+  }
+}
+
+function isBetter(a: TensorComparison, b: TensorComparison): boolean {
+  const [ratio, other] = [a.measures?.ratio ?? Number.POSITIVE_INFINITY, b.measures?.ratio ?? Number.POSITIVE_INFINITY];
+  return VERDICTS.indexOf(a.verdict) - VERDICTS.indexOf(b.verdict) < 0 || (a.verdict === b.verdict && ratio < other);
+}

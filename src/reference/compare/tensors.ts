@@ -1,0 +1,93 @@
+/** Holds what another implementation computed against ours, tensor by tensor in the order of the data's flow. */
+import type { ModelConfig } from '../../model/config.js';
+import type { Dump } from '../dump/dump.js';
+import { matchNames } from '../dump/names.js';
+import { isWholeNumbers, layerOfPoint } from '../trace/format.js';
+import { Comparer, type Named } from './comparer.js';
+import { type ComparedDtype, type Comparison, type Parting, type TensorComparison, worstOf } from './comparison.js';
+import { dtypeOfDump, dtypeOfValues } from './dtype.js';
+import { inFlow, isBeside } from './names.js';
+import type { Reference } from './reference.js';
+import { tokensOf } from './rows.js';
+import { compareTokens } from './tokens.js';
+
+export interface CompareOptions {
+  /** Of the model, where it is known: it settles names that mean several things. */
+  readonly config?: ModelConfig | null | undefined;
+  /** Their name -> ours, where a user says so. */
+  readonly map?: ((name: string) => string | null) | undefined;
+  /** What they compute in; by default what their values show. */
+  readonly dtype?: ComparedDtype | undefined;
+}
+
+/** Compares with an open reference. */
+export function compareWith(theirs: Dump, reference: Reference, options: CompareOptions = {}): Comparison {
+  const { named, unknown, notes } = namesOf(theirs, reference, options);
+  const dtype = options.dtype ?? dtypeOf(named);
+  const comparer = new Comparer(theirs, reference, dtype);
+  const tensors = named.map((own) => comparer.compare(own)).sort((a, b) => inFlow(a.name, b.name));
+  const tokens = tokensCompared(theirs, reference, comparer);
+  const had = new Set(tensors.map(({ name }) => name));
+  return {
+    verdict: worstOf([...tensors.map(({ verdict }) => verdict), ...(tokens ? [tokens.verdict] : [])]),
+    theirs: theirs.path,
+    ours: reference.name,
+    dtype,
+    precision: reference.precision,
+    tensors,
+    first: partingsOf(tensors)[0] ?? null,
+    tokens,
+    bisection: null,
+    unknown,
+    missing: [...reference.points].filter((point) => !had.has(point)).sort(inFlow),
+    notes,
+  };
+}
+
+function namesOf(theirs: Dump, { points }: Reference, { config = null, map }: CompareOptions) {
+  const names = [...theirs.tensors.keys()].filter((name) => !isBeside(name));
+  const match = matchNames(names, (name) => points.has(name), { config, ...(map ? { map } : {}) });
+  const named = match.pairs.map(
+    ({ theirs: name, ours, alternatives }): Named => ({ name: ours, alternatives, tensor: theirs.tensors.get(name)! }),
+  );
+  const { repeated, absent } = match;
+  const list = (all: readonly string[]) => `${all.slice(0, 3).join(', ')}${all.length > 3 ? ', ...' : ''}`;
+  const notes = [
+    ...(repeated.length > 0
+      ? [
+          `${repeated.length} of their tensors hold what another one holds more directly, and are left out: ${list(repeated)}.`,
+        ]
+      : []),
+    ...(absent.length > 0 ? [`${absent.length} of their tensors are known, and not among ours: ${list(absent)}.`] : []),
+  ];
+  return { named, unknown: match.unknown, notes };
+}
+
+/** What most of their tensors are in. Embeddings are weights, whose dtype is another matter. */
+export function dtypeOf(named: readonly Pick<Named, 'name' | 'tensor'>[]): ComparedDtype {
+  const computed = named.filter(({ name }) => name !== 'embeddings' && !isWholeNumbers(name));
+  const counted = computed.length > 0 ? computed : named;
+  return dtypeOfDump(counted.map(({ tensor }) => dtypeOfValues(tensor.read())));
+}
+
+/** Where those that are different part, in order; if none is, those that are suspicious. */
+export function partingsOf(tensors: readonly TensorComparison[]): Parting[] {
+  for (const verdict of ['different', 'suspicious'] as const) {
+    const found = tensors.filter((tensor) => tensor.verdict === verdict && tensor.worst);
+    if (found.length > 0) return found.map(partingAt);
+  }
+  return [];
+}
+
+function partingAt({ name, theirName, verdict, worst }: TensorComparison): Parting {
+  return { tensor: name, theirName, layer: layerOfPoint(name), verdict, ...worst! };
+}
+
+function tokensCompared(theirs: Dump, reference: Reference, comparer: Comparer) {
+  const { generatedIds } = tokensOf(theirs);
+  if (generatedIds.length === 0 || !reference.points.has('logits')) return null;
+  const logits = reference.tensor('logits');
+  const fed = [...reference.inputIds, ...reference.generatedIds];
+  const prompt = tokensOf(theirs).inputIds?.length ?? reference.inputIds.length;
+  return compareTokens(generatedIds, prompt, fed, logits, comparer.floors(logits));
+}

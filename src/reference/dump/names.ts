@@ -29,7 +29,7 @@ function canonicalSpelling(name: string): string | null {
 const META = /^output$/;
 
 /** A tensor of theirs, and what it is held against. */
-export interface NamePair {
+interface NamePair {
   readonly theirs: string;
   readonly ours: string;
   /** Other names that it might have; not empty where their name says less than ours: queries before rope and after it have one name in llama.cpp. */

@@ -5,7 +5,7 @@
 
 The model runs once over the prompt and its greedy continuation, without a cache, so that row t of every tensor is token t. The file has the
 output of every module under the module's path (`model.layers.0.mlp`; further outputs of a module as `PATH.1`, a second call of it as `PATH#1`),
-what goes into the last projection of a part, and into the first layer, as `PATH.input`, and of attention what it is given and makes: `PATH.q_rope`, `.k_rope`, `.v`, `.heads`, and with
+what goes into the last projection of a part, into the norm before the feed-forward and into the first layer as `PATH.input`, and of attention what it is given and makes: `PATH.q_rope`, `.k_rope`, `.v`, `.heads`, and with
 --scores `.scores` and `.probabilities`. Shapes are the model's own, with a batch axis of 1.
 
 A port of your own in PyTorch can be recorded too, under its own names:
@@ -28,8 +28,12 @@ import torch
 from safetensors.torch import save_file
 from torch.overrides import TorchFunctionMode
 
-# Modules whose input is of interest: last projections (the heads side by side, the hidden values of the feed-forward), and the first layer.
-INPUTS = r"(o_proj|out_proj|dense|c_proj|wo|down_proj|w2|fc2|fc_out|dense_4h_to_h|\b(layers|h|blocks)\.0)$"
+# Modules whose input is of interest: last projections (the heads side by side, the hidden values of the feed-forward), the norm before the
+# feed-forward (the residual stream), and the first layer.
+INPUTS = (
+    r"(o_proj|out_proj|dense|c_proj|wo|down_proj|w2|fc2|fc_out|dense_4h_to_h|post_attention_layernorm|pre_feedforward_layernorm|"
+    r"\.ln_2|\.norm_2|ffn_norm|\b(layers|h|blocks)\.(0|\d+\.final_layer_norm))$"
+)
 
 
 class Recorder:

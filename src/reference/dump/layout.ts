@@ -30,7 +30,7 @@ export interface LayoutHints {
 }
 
 /** For each of our axes, where its i-th index lies in theirs: the sum over axes is the place of a value. */
-export type Places = readonly (readonly number[])[];
+type Places = readonly (readonly number[])[];
 
 export interface Arrangement {
   readonly name: string;

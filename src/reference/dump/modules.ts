@@ -51,6 +51,15 @@ const normed = (name: 'q' | 'k'): Meaning => ({ own }, { side }) => {
 /** As they meet in the scores, which is as projected where nothing is done to them. */
 const rotated = (name: 'q' | 'k'): string[] => [`attention.${name}_rope`, `attention.${name}`];
 
+/** The same, but that queries which grow with their position (Llama 4) are never as projected. */
+const met =
+  (name: 'q' | 'k'): Meaning =>
+  ({ own }, { side }) => {
+    if (side === 'input') return [];
+    const grows = name === 'q' && own?.attention.kind === 'grouped' && own.attention.temperature !== null;
+    return grows ? ['attention.q_rope'] : rotated(name);
+  };
+
 const whole: Meaning = ({ index }, { side }) => {
   if (side === 'output') return ['output'];
   return [index === 0 ? '/embeddings' : `/layers.${index - 1}.output`];
@@ -73,19 +82,28 @@ const attentionNorm: Meaning = ({ own }, { side }) => {
   return own?.attentionBranch.sumNorm ? ['attention.residual'] : ['attention.input'];
 };
 
-const lastNorm: Meaning = ({ own }, { side }) => {
-  if (side === 'input') return [];
-  return own?.feedForwardBranch.sumNorm ? ['output'] : ['feed_forward.input'];
+const lastNorm: Meaning = (layer, place) => {
+  if (!layer.own?.feedForwardBranch.sumNorm) return feedForwardNorm(layer, place);
+  return place.side === 'output' ? ['output'] : [];
 };
 
 /** After attention and before it is added (Gemma 2, OLMo 2), or after that and before the feed-forward (Llama; GLM-4, which has both). */
-const postAttention: Meaning = ({ own, config }, { side }) => {
-  if (side === 'input') return [];
-  if (own === null) return ['attention.output_norm', 'feed_forward.input'];
-  return own.attentionBranch.outputNorm && config?.family !== 'glm4'
-    ? ['attention.output_norm']
-    : ['feed_forward.input'];
+const postAttention: Meaning = (layer, place) => {
+  const { own, config } = layer;
+  if (own === null) return place.side === 'output' ? ['attention.output_norm', 'feed_forward.input'] : [];
+  const isLast = own.attentionBranch.outputNorm && config?.family !== 'glm4';
+  return isLast ? outputNorm('attention')(layer, place) : feedForwardNorm(layer, place);
 };
+
+/** The norm before the feed-forward reads the residual stream, unless parts are parallel. */
+const feedForwardNorm: Meaning = ({ own }, { side }) => {
+  if (side === 'output') return ['feed_forward.input'];
+  return own?.parallel ? [] : ['attention.residual'];
+};
+
+const outputNorm =
+  (part: 'attention' | 'feed_forward'): Meaning =>
+  (_, { side }) => [side === 'output' ? `${part}.output_norm` : `${part}.output`];
 
 /** An activation is what the last projection reads where no gate multiplies it. */
 const activation: Meaning = ({ own }, { side }) => {
@@ -112,8 +130,8 @@ const MEANINGS: readonly (readonly [RegExp, Meaning])[] = [
   [within(ATTENTION, 'kv_a_layernorm|kv_norm'), always('attention.latent')],
   [within(ATTENTION, 'o_proj|out_proj|dense|c_proj|wo'), projection('attention.output', 'attention.heads')],
   [within(ATTENTION, 'attn_dropout|attention_dropout|softmax|probabilities|probs|weights'), always('attention.probabilities')],
-  [within(ATTENTION, 'q_rope'), always(...rotated('q'))],
-  [within(ATTENTION, 'k_rope'), always(...rotated('k'))],
+  [within(ATTENTION, 'q_rope'), met('q')],
+  [within(ATTENTION, 'k_rope'), met('k')],
   [within(ATTENTION, 'v'), always('attention.v')],
   [within(ATTENTION, 'scores'), always('attention.scores')],
   [within(ATTENTION, 'heads'), always('attention.heads')],
@@ -128,11 +146,11 @@ const MEANINGS: readonly (readonly [RegExp, Meaning])[] = [
   [within(FEED_FORWARD, '(?:gate|router)\\.1'), always('router.weights')],
   [within(FEED_FORWARD, '(?:gate|router)\\.2'), always('router.experts')],
   [/^(?:input_layernorm|ln_1|norm_1|norm1|ln_attn|attention_norm|attn_norm|self_attn_layer_norm|input_norm)$/, attentionNorm],
-  [/^(?:ln_2|norm_2|norm2|ln_mlp|ffn_norm|mlp_norm|pre_feedforward_layernorm|pre_mlp_layernorm)$/, always('feed_forward.input')],
+  [/^(?:ln_2|norm_2|norm2|ln_mlp|ffn_norm|mlp_norm|pre_feedforward_layernorm|pre_mlp_layernorm)$/, feedForwardNorm],
   [/^final_layer_norm$/, lastNorm],
   [/^post_attention_layernorm$/, postAttention],
-  [/^(?:post_self_attn_layernorm|post_attention_norm|post_attn_norm)$/, always('attention.output_norm')],
-  [/^(?:post_feedforward_layernorm|post_mlp_layernorm|post_ffw_norm|post_ffn_norm)$/, always('feed_forward.output_norm')],
+  [/^(?:post_self_attn_layernorm|post_attention_norm|post_attn_norm)$/, outputNorm('attention')],
+  [/^(?:post_feedforward_layernorm|post_mlp_layernorm|post_ffw_norm|post_ffn_norm)$/, outputNorm('feed_forward')],
 ]; // biome-ignore format: a table
 
 /** Outside of layers, by the last part of the path. */

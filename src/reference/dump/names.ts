@@ -1,6 +1,7 @@
 /** Their names -> ours. */
 import type { ModelConfig } from '../../model/config.js';
 import { isCanonical } from './canonical.js';
+import { type FusedPart, fusedNames } from './fused-names.js';
 import { llamaCppMeaning, rankOf } from './llama-cpp.js';
 import { modulesMeaning } from './modules.js';
 import { dotted, placeOf } from './place.js';
@@ -28,15 +29,17 @@ function canonicalSpelling(name: string): string | null {
 const META = /^output$/;
 
 /** A tensor of theirs, and what it is held against. */
-export interface NamePair {
+interface NamePair {
   readonly theirs: string;
   readonly ours: string;
   /** Other names that it might have; not empty where their name says less than ours: queries before rope and after it have one name in llama.cpp. */
   readonly alternatives: readonly string[];
+  /** Theirs holds queries, keys and values, and ours is one of them; null: it is the whole. */
+  readonly fused: FusedPart | null;
 }
 
 export interface NameMatch {
-  /** One for each of ours that they have, in the order of theirs. */
+  /** One for each of ours that they have. */
   readonly pairs: readonly NamePair[];
   /** Theirs that say the same as a pair does, and less directly. */
   readonly repeated: readonly string[];
@@ -59,28 +62,44 @@ export function matchNames(
   { config = null, map }: NameOptions = {},
 ): NameMatch {
   const found = new Map<string, NamePair[]>();
-  const [absent, unknown]: [string[], string[]] = [[], []];
+  const [absent, unknown, fused]: [string[], string[], string[]] = [[], [], []];
   for (const name of theirs) {
     const mapped = map?.(name) ?? null;
     const names = mapped === null ? canonicalNames(name, config) : [mapped];
     const [ours, ...alternatives] = names.filter(has);
-    if (ours === undefined) (names.length > 0 ? absent : unknown).push(name);
-    else found.set(ours, [...(found.get(ours) ?? []), { theirs: name, ours, alternatives }]);
+    if (ours !== undefined)
+      found.set(ours, [...(found.get(ours) ?? []), { theirs: name, ours, alternatives, fused: null }]);
+    else if (names.length > 0) absent.push(name);
+    else if (fusedNames(name, config).length > 0) fused.push(name);
+    else unknown.push(name);
   }
   const ranked = [...found].map(([ours, pairs]) =>
     pairs.sort((a, b) => directness(b.theirs, ours) - directness(a.theirs, ours)),
   );
-  const free = ({ theirs, ours, alternatives }: NamePair) => ({
-    theirs,
-    ours,
-    alternatives: alternatives.filter((name) => !found.has(name)),
-  });
+  const whole = ranked.map(([best]) => ({
+    ...best!,
+    alternatives: best!.alternatives.filter((name) => !found.has(name)),
+  }));
+  const parts = partsOf(fused, (name) => has(name) && !found.has(name), config);
+  const used = new Set(parts.map((pair) => pair.theirs));
+  const others = ranked.flatMap(([, ...rest]) => rest.map((pair) => pair.theirs));
   return {
-    pairs: ranked.map(([best]) => free(best!)),
-    repeated: ranked.flatMap(([, ...others]) => others.map((pair) => pair.theirs)),
+    pairs: [...whole, ...parts],
+    repeated: [...others, ...fused.filter((name) => !used.has(name))],
     absent,
     unknown,
   };
+}
+
+/** Of tensors that hold three, those that are wanted; where two hold the same, of the later one: that has the bias. */
+function partsOf(theirs: readonly string[], wanted: (ours: string) => boolean, config: ModelConfig | null): NamePair[] {
+  const found = new Map<string, NamePair>();
+  for (const name of theirs) {
+    for (const { part, ours } of fusedNames(name, config)) {
+      if (wanted(ours)) found.set(ours, { theirs: name, ours, alternatives: [], fused: part });
+    }
+  }
+  return [...found.values()];
 }
 
 /** The name itself; then what is recorded of attention; then later tensors of a graph, and inner modules before those around them. */

@@ -12,7 +12,7 @@ export interface ZipFile {
   close(): void;
 }
 
-export interface ZippedFile {
+interface ZippedFile {
   readonly name: string;
   readonly size: number;
   /** The first bytes, unchecked: at least as many as are asked for, or all. */

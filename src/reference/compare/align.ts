@@ -1,7 +1,7 @@
 /** Their tensor in our layout, row beside row. */
 import type { Floats } from '../../tensor/tensor.js';
 import type { Dump, DumpTensor } from '../dump/dump.js';
-import { AS_IT_IS, type Layout, layoutsOf } from '../dump/layout.js';
+import { AS_IT_IS, type Layout, type LayoutHints, layoutsOf } from '../dump/layout.js';
 import { kindOfPoint, TRACE_AXES } from '../trace/format.js';
 import type { TurnedValues } from '../trace/index.js';
 import { gathered, rowsTheyMayHave } from './rows.js';
@@ -31,9 +31,15 @@ export interface OurTensor {
 
 /**
  * Tries the layouts in which a tensor of their shape can hold ours, and takes the one whose values lie nearest to ours.
+ * @param fused where theirs holds queries, keys and values: which of them ours is
  * @returns a sentence where there is none
  */
-export function align(dump: Dump, theirs: DumpTensor, ours: OurTensor): Aligned | string {
+export function align(
+  dump: Dump,
+  theirs: DumpTensor,
+  ours: OurTensor,
+  fused: LayoutHints['fused'] = null,
+): Aligned | string {
   const values = theirs.read();
   const axes = TRACE_AXES[kindOfPoint(ours.name)]!;
   const tried = new Set<string>();
@@ -42,7 +48,7 @@ export function align(dump: Dump, theirs: DumpTensor, ours: OurTensor): Aligned 
     if (tried.has(list.join())) continue;
     tried.add(list.join());
     const rowShape = rowShapeOf(theirs.shape, ours, list.length);
-    const layouts = layoutsOf(theirs.shape, [list.length, ...rowShape], { axes, rope: ours.rope });
+    const layouts = layoutsOf(theirs.shape, [list.length, ...rowShape], { axes, rope: ours.rope, fused });
     found.push(...layouts.flatMap((layout) => paired(layout, values, list, ours, rowShape) ?? []));
     if (layouts.some(({ rows }) => rows === null)) break; // other lists are for tensors that this one does not fit
   }

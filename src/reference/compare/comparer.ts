@@ -1,10 +1,13 @@
 /** Compares one tensor of theirs with one of ours. */
 import { CheckpointError } from '../../errors.js';
 import type { Dump, DumpTensor } from '../dump/dump.js';
+import { expertOrder, ordered } from '../dump/expert-order.js';
+import type { FusedPart } from '../dump/fused-names.js';
+import type { LayoutHints } from '../dump/layout.js';
 import { isWholeNumbers, layerOfPoint } from '../trace/format.js';
 import { type Aligned, align, type OurTensor, sizeOfShape } from './align.js';
 import { type ComparedDtype, type TensorComparison, VERDICTS, worstOf } from './comparison.js';
-import { gapsOf, orderOf, reordered } from './experts.js';
+import { gapsOf } from './experts.js';
 import { floorsOf, type Size, sizeOf } from './floor.js';
 import { measure } from './measure.js';
 import type { Reference } from './reference.js';
@@ -16,6 +19,8 @@ export interface Named {
   /** Others that it may be, since their name says less than ours. */
   readonly alternatives: readonly string[];
   readonly tensor: DumpTensor;
+  /** Theirs holds queries, keys and values, and ours is one of them; null: it is the whole. */
+  readonly fused: FusedPart | null;
 }
 
 export class Comparer {
@@ -23,7 +28,7 @@ export class Comparer {
   private readonly reference: Reference;
   private readonly dtype: ComparedDtype;
   /** The order in which their experts of a layer stand beside ours. */
-  private readonly orders = new Map<number, readonly number[]>();
+  private readonly orders = new Map<number, Int32Array>();
 
   constructor(theirs: Dump, reference: Reference, dtype: ComparedDtype) {
     this.theirs = theirs;
@@ -39,22 +44,22 @@ export class Comparer {
   }
 
   /** Their rows in our layout and order. @throws CheckpointError if their shape holds nothing of ours */
-  aligned(name: string, tensor: DumpTensor): Aligned {
-    const aligned = align(this.theirs, tensor, this.reference.tensor(name));
+  aligned({ name, tensor, fused }: Named): Aligned {
+    const aligned = align(this.theirs, tensor, this.reference.tensor(name), this.fusedHint(name, fused));
     if (typeof aligned === 'string') throw new CheckpointError(`${this.theirs.path}: ${aligned}`);
     return this.inOrder(name, aligned);
   }
 
-  compare({ name, alternatives, tensor }: Named): TensorComparison {
-    const found = [name, ...alternatives].map((candidate) => this.compareAs(candidate, tensor));
+  compare({ name, alternatives, tensor, fused }: Named): TensorComparison {
+    const found = [name, ...alternatives].map((candidate) => this.compareAs(candidate, tensor, fused));
     return found.reduce((best, next) => (isBetter(next, best) ? next : best));
   }
 
-  private compareAs(name: string, tensor: DumpTensor): TensorComparison {
+  private compareAs(name: string, tensor: DumpTensor, fused: FusedPart | null): TensorComparison {
     const { dtype, shape } = tensor;
     const own = { name, theirName: tensor.name, dtype, shape };
     const ours = this.reference.tensor(name);
-    const aligned = align(this.theirs, tensor, ours);
+    const aligned = align(this.theirs, tensor, ours, this.fusedHint(name, fused));
     if (typeof aligned === 'string') {
       const nothing = { layout: null, measures: null, rows: [], worst: null };
       return { ...own, ...nothing, verdict: 'different', problem: aligned };
@@ -68,16 +73,22 @@ export class Comparer {
     return { ...own, layout: aligned.layout, verdict, problem: null, ...judged };
   }
 
+  private fusedHint(name: string, part: FusedPart | null): LayoutHints['fused'] {
+    if (part === null) return null;
+    const heads = (of: 'q' | 'k') => this.reference.tensor(name.replace(/[qkv]$/, of)).shape[1]!;
+    return { part, queryHeads: heads('q'), keyValueHeads: heads('k') };
+  }
+
   /** Experts ascending, and their weights with them. */
   private inOrder(name: string, aligned: Aligned): Aligned {
     const layer = layerOfPoint(name);
     if (layer === null || !/\.router\.(experts|weights)$/.test(name)) return aligned;
-    if (isWholeNumbers(name)) this.orders.set(layer, orderOf(aligned.theirs, aligned.rowShape[0]!));
-    const order = this.orders.get(layer) ?? orderOf(aligned.theirs, aligned.rowShape[0]!);
-    if (isWholeNumbers(name)) return { ...aligned, theirs: reordered(aligned.theirs, order) };
-    if (this.orders.has(layer)) return { ...aligned, theirs: reordered(aligned.theirs, order) };
-    const ours = reordered(aligned.ours, orderOf(aligned.ours, aligned.rowShape[0]!));
-    return { ...aligned, theirs: reordered(aligned.theirs, order), ours }; // weights alone: by size
+    if (isWholeNumbers(name)) this.orders.set(layer, expertOrder(aligned.theirs, aligned.rowShape[0]!));
+    const order = this.orders.get(layer) ?? expertOrder(aligned.theirs, aligned.rowShape[0]!);
+    if (isWholeNumbers(name)) return { ...aligned, theirs: ordered(aligned.theirs, order) };
+    if (this.orders.has(layer)) return { ...aligned, theirs: ordered(aligned.theirs, order) };
+    const ours = ordered(aligned.ours, expertOrder(aligned.ours, aligned.rowShape[0]!));
+    return { ...aligned, theirs: ordered(aligned.theirs, order), ours }; // weights alone: by size
   }
 
   /** Another expert is a difference unless the router was near a tie. */

@@ -1,23 +1,6 @@
-/** Choices of a router, which each code lists in an order of its own. */
+/** Choices of a router: whether another one means anything. */
 import type { Floats } from '../../tensor/tensor.js';
 import type { Aligned } from './align.js';
-
-/** Rows [k] of experts, ascending, and the order that makes them so. */
-export function orderOf(experts: Floats, perToken: number): number[] {
-  const order: number[] = [];
-  for (let from = 0; from < experts.length; from += perToken) {
-    const places = Array.from({ length: perToken }, (_, i) => from + i);
-    order.push(...places.sort((a, b) => experts[a]! - experts[b]!));
-  }
-  return order;
-}
-
-/** Values in another order. */
-export function reordered(values: Floats, order: readonly number[]): Floats {
-  const result = values.slice();
-  for (const [i, place] of order.entries()) result[i] = values[place]!;
-  return result;
-}
 
 /**
  * How far each row's choice lies from ours, in terms of the noise of the router's logits: by the largest gap, in ours, between an expert that we

@@ -8,6 +8,7 @@ import { openDump } from '../dump/open.js';
 import { inNamedForm } from '../trace/index.js';
 import { planOf } from '../trace/plan.js';
 import type { Splice } from '../trace/run.js';
+import type { Named } from './comparer.js';
 import type { Bisection, ComparedDtype, Comparison } from './comparison.js';
 import { isBeside } from './names.js';
 import { openReference, type Reference, referenceOf } from './reference.js';
@@ -81,7 +82,7 @@ async function compareWithModel(theirs: Dump, given: Model, options: CompareOpti
   const model = inNamedForm(given, { capture: 'all' });
   const { config } = model;
   const ids = idsOf(theirs, options);
-  const { points, dtype, missing } = await pointsFor(theirs, model, ids, options);
+  const { named, points, dtype, missing } = await pointsFor(theirs, model, ids, options);
   const pair = pairFor(model, dtype, options);
   const run = (splice?: Splice) => referenceFrom(pair, ids, points, { ...options, splice });
   const compared = (reference: Reference) => ({ ...compareWith(theirs, reference, { config, map, dtype }), missing });
@@ -89,8 +90,8 @@ async function compareWithModel(theirs: Dump, given: Model, options: CompareOpti
   try {
     const plain = compared(reference);
     if (!bisect && !spliceAt) return plain;
-    const all = spliceable(plain.tensors);
-    const at = spliceAt ? pointsOf(spliceAt, all, theirs.path) : all;
+    const all = spliceable(named, plain.tensors);
+    const at = spliceAt ? chosenFrom(all, spliceAt, theirs.path) : all;
     const spliced = await run(splicing(theirs, reference, at));
     const found = closing(spliced, () => compared(spliced));
     return spliceAt ? found : { ...plain, bisection: bisectionOf(found) };
@@ -105,7 +106,7 @@ async function pointsFor(
   model: Model,
   ids: readonly number[],
   { map, dtype }: CompareOptions,
-): Promise<{ points: (point: string) => boolean; dtype: ComparedDtype; missing: string[] }> {
+): Promise<{ named: Named[]; points: (point: string) => boolean; dtype: ComparedDtype; missing: string[] }> {
   if (ids.length === 0)
     throw new RequestError(`${theirs.path}: its input_ids are empty; at least one token is needed.`);
   const planned = await planOf(model, ids[0]!, { rows: 1, tokens: 1 }, { capture: 'all' });
@@ -113,9 +114,12 @@ async function pointsFor(
   const { config } = model;
   const theirNames = [...theirs.tensors.keys()].filter((name) => !isBeside(name));
   const { pairs } = matchNames(theirNames, (name) => names.includes(name), { config, ...(map ? { map } : {}) });
-  const named = pairs.map((pair) => ({ name: pair.ours, tensor: theirs.tensors.get(pair.theirs)! }));
+  const named = pairs.map(
+    ({ theirs: name, ours, ...pair }): Named => ({ name: ours, tensor: theirs.tensors.get(name)!, ...pair }),
+  );
   const wanted = new Set(pairs.flatMap(({ ours, alternatives }) => [ours, ...alternatives]));
   return {
+    named,
     points: (point) => wanted.has(point) || point === 'logits' || isRouter(point),
     dtype: dtype ?? dtypeOf(named),
     missing: names.filter((name) => !wanted.has(name)),
@@ -152,17 +156,12 @@ function bisectionOf({ tensors }: Comparison): Bisection {
 const INSIDE = ['.attention.scores', '.attention.probabilities', '.attention.heads'];
 
 /** @throws UsageError for a point that they have no values for */
-function pointsOf(
-  points: readonly string[],
-  known: ReadonlyMap<string, string>,
-  path: string,
-): ReadonlyMap<string, string> {
-  const chosen = points.map((point) => {
-    const theirName = known.get(point);
-    if (theirName !== undefined) return [point, theirName] as const;
+function chosenFrom(all: readonly Named[], points: readonly string[], path: string): Named[] {
+  return points.map((point) => {
+    const own = all.find(({ name }) => name === point);
+    if (own) return own;
     throw new UsageError(
-      `${path}: there is no tensor for ${point} that a pass could go on with; there are ${[...known.keys()].join(', ')}.`,
+      `${path}: there is no tensor for ${point} that a pass could go on with; there are ${all.map(({ name }) => name).join(', ')}.`,
     );
   });
-  return new Map(chosen);
 }

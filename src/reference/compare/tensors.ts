@@ -48,7 +48,7 @@ function namesOf(theirs: Dump, { points }: Reference, { config = null, map }: Co
   const names = [...theirs.tensors.keys()].filter((name) => !isBeside(name));
   const match = matchNames(names, (name) => points.has(name), { config, ...(map ? { map } : {}) });
   const named = match.pairs.map(
-    ({ theirs: name, ours, alternatives }): Named => ({ name: ours, alternatives, tensor: theirs.tensors.get(name)! }),
+    ({ theirs: name, ours, ...pair }): Named => ({ name: ours, tensor: theirs.tensors.get(name)!, ...pair }),
   );
   const { repeated, absent } = match;
   const list = (all: readonly string[]) => `${all.slice(0, 3).join(', ')}${all.length > 3 ? ', ...' : ''}`;

@@ -83,7 +83,9 @@ function scoresWatcher(
       if (row === undefined) return;
       for (const [i, told] of [scores, probabilities].entries()) {
         const point = points[i]!;
-        const [, heads, width] = shapes.get(point) as [number, number, number];
+        const shape = shapes.get(point);
+        if (!shape) continue;
+        const [, heads, width] = shape as [number, number, number];
         const values = rows.get(point) ?? floatsLike(told, width * heads);
         rows.set(point, values);
         if (h === 0) values.fill(told === scores ? Number.NEGATIVE_INFINITY : 0);

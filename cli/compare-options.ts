@@ -1,0 +1,94 @@
+/** What `compare` and `splice` share: options, loading, and how a comparison is told. */
+import { writeFileSync } from 'node:fs';
+import { type Command, Option } from 'commander';
+import { UsageError } from '../src/errors.js';
+import { writeAtomically } from '../src/files.js';
+import type { Comparison } from '../src/reference/compare/comparison.js';
+import { UNIT_ROUNDOFF } from '../src/reference/compare/floor.js';
+import type { CompareOptions } from '../src/reference/compare/index.js';
+import { type Dump } from '../src/reference/dump/dump.js';
+import { openDump } from '../src/reference/dump/open.js';
+import { readNameMap } from '../src/reference/dump/name-map.js';
+import { comparisonGithub, comparisonMarkdown } from './compare-github.js';
+import { comparisonHtml } from './compare-html.js';
+import { comparisonJson } from './compare-json.js';
+import { showsColor } from './compare-paint.js';
+import { comparisonText } from './compare-text.js';
+import { GROUPS, idList, pause, readIds } from './options.js';
+import { type ProgressBar, progressBar, withBar } from './progress.js';
+
+export interface CompareFlags {
+  readonly map?: string;
+  readonly ids?: number[];
+  readonly idsFile?: string;
+  readonly dtype?: CompareOptions['dtype'];
+  readonly html?: string;
+  readonly format: 'text' | 'json' | 'github';
+  readonly json?: true;
+  readonly all?: true;
+  readonly strict?: true;
+}
+
+export function compareOptions(command: Command): Command {
+  return command
+    .option('--map <file>', 'JSON: their names -> those of a trace, {i} for a layer: {"blk.{i}.q": "layers.{i}.attention.q"}')
+    .option('--ids <ids>', 'tokens of their pass, where the dump has no input_ids: 1,2,3', idList)
+    .option('--ids-file <file>', 'the same as a JSON array')
+    .addOption(
+      new Option('--dtype <dtype>', 'what they compute in (default: what their values show)').choices(
+        Object.keys(UNIT_ROUNDOFF),
+      ),
+    )
+    .optionsGroup(GROUPS.output)
+    .option('--html <file>', 'write a report with plots too: one file, which needs nothing else')
+    .addOption(
+      new Option('--format <format>', 'text; one JSON object; or annotations for a run of GitHub Actions')
+        .choices(['text', 'json', 'github'])
+        .default('text'),
+    )
+    .option('--json', 'the same as --format json')
+    .option('--all', 'list every tensor, not only what is not within noise')
+    .option('--strict', 'end with 1 for suspicious tensors too');
+}
+
+/** Opens their dump, compares, tells, and sets the exit code: 1 if they differ. @param others files that are read beside the dump */
+export async function compared(
+  path: string,
+  flags: CompareFlags,
+  others: readonly string[],
+  work: (theirs: Dump, options: CompareOptions) => Promise<Comparison>,
+): Promise<void> {
+  const { map, idsFile, dtype, html } = flags;
+  if (flags.ids && idsFile !== undefined) throw new UsageError('Expected --ids or --ids-file, got both.');
+  if (html !== undefined) expectOther(html, [path, ...others, ...[map, idsFile].filter((file) => file !== undefined)]);
+  const ids = flags.ids ?? (idsFile === undefined ? undefined : readIds(idsFile));
+  const names = map === undefined ? undefined : readNameMap(map);
+  const theirs = openDump(path);
+  try {
+    const found = await withBar(progressBar('tokens'), ({ update: progress }: ProgressBar) =>
+      work(theirs, { map: names, ids, dtype, pause, progress }),
+    );
+    if (html !== undefined) writeAtomically(html, [Buffer.from(comparisonHtml(found))]);
+    tell(found, flags);
+    const failed = found.verdict === 'different' || (flags.strict && found.verdict === 'suspicious');
+    if (failed) process.exitCode = 1;
+  } finally {
+    theirs.close();
+  }
+}
+
+function tell(found: Comparison, { format, json, all }: CompareFlags): void {
+  if (json || format === 'json') process.stdout.write(comparisonJson(found));
+  else if (format === 'github') {
+    process.stdout.write(comparisonGithub(found));
+    const summary = process.env.GITHUB_STEP_SUMMARY;
+    if (summary) writeFileSync(summary, comparisonMarkdown(found), { flag: 'a' });
+  } else {
+    const { stdout } = process;
+    process.stdout.write(comparisonText(found, { columns: stdout.columns ?? 100, color: showsColor(stdout), all: all ?? false }));
+  }
+}
+
+function expectOther(html: string, read: readonly string[]): void {
+  if (read.includes(html)) throw new UsageError(`--html: ${html} is a file that is read here; give another one.`);
+}

@@ -24,7 +24,7 @@ const MOST = 10;
 interface Annotation {
   readonly level: 'error' | 'warning' | 'notice';
   readonly title: string;
-  readonly message: string;
+  readonly lines: readonly string[];
 }
 
 /** Workflow commands, one a line: the first divergence, root causes, tokens, then tensors that are not known to follow from these; at most ten in all. */
@@ -36,7 +36,7 @@ export function comparisonGithub(comparison: Comparison): string {
       ? all
       : [
           ...all.slice(0, MOST - 1),
-          { ...all[MOST - 1]!, title: 'More tensors', message: `${count(left)} more findings` },
+          { ...all[MOST - 1]!, title: 'More tensors', lines: [`${count(left)} more findings`] },
         ];
   return shown.map(commandOf).join('');
 }
@@ -45,7 +45,7 @@ function annotationsOf(comparison: Comparison): Annotation[] {
   const { verdict, tensors, tokens, bisection } = comparison;
   const first = firstOf(comparison);
   if (first === null)
-    return [{ level: levelOf(verdict), title: 'touchstone compare', message: verdictText(comparison) }];
+    return [{ level: levelOf(verdict), title: 'touchstone compare', lines: [verdictText(comparison)] }];
   const roots = (bisection?.roots ?? []).filter(({ tensor }) => nameOf(first) !== tensor);
   const said = new Set([nameOf(first), ...roots.map(({ tensor }) => tensor)]);
   const follows = new Set(bisection?.tensors.filter(({ verdict: of }) => isGood(of)).map(({ name }) => name));
@@ -56,11 +56,11 @@ function annotationsOf(comparison: Comparison): Annotation[] {
       (root): Annotation => ({
         level: levelOf(root.verdict),
         title: `Root cause: ${root.tensor}`,
-        message: divergenceText(root),
+        lines: [divergenceText(root)],
       }),
     ),
     ...(tokens && first.kind !== 'tokens' && !isGood(tokens.verdict)
-      ? [{ level: levelOf(tokens.verdict), title: 'Tokens differ', message: tokensText(tokens) }]
+      ? [{ level: levelOf(tokens.verdict), title: 'Tokens differ', lines: [tokensText(tokens)] }]
       : []),
     ...others.filter(({ verdict: of }) => of === 'different').map(tensorAnnotation),
     ...others.filter(({ verdict: of }) => of !== 'different').map(tensorAnnotation),
@@ -78,7 +78,7 @@ function firstAnnotation(comparison: Comparison, first: First): Annotation {
   const { verdict, bisection } = comparison;
   const around = [...aroundLines(comparison, first), ...(bisection ? bisectionLines(comparison, bisection) : [])];
   const where = first.kind === 'tokens' ? 'Tokens' : `First at ${first.tensor}`;
-  return { level: levelOf(verdict), title: `${where}: ${verdict}`, message: [firstText(first), ...around].join('\n') };
+  return { level: levelOf(verdict), title: `${where}: ${verdict}`, lines: [firstText(first), ...around] };
 }
 
 function tensorAnnotation(tensor: TensorComparison): Annotation {
@@ -86,15 +86,14 @@ function tensorAnnotation(tensor: TensorComparison): Annotation {
   const message = measures
     ? `${ratioText(measures.ratio)}: largest difference ${figures(measures.maxAbs)}, RMS ${figures(measures.rms)} where rounding alone does ${figures(measures.noise.rms)}`
     : problemText(tensor);
-  return { level: levelOf(verdict), title: `${name}: ${verdict}`, message };
+  return { level: levelOf(verdict), title: `${name}: ${verdict}`, lines: [message] };
 }
 
 /** As GitHub's own toolkit escapes them: https://github.com/actions/toolkit/blob/main/packages/core/src/command.ts */
-function commandOf({ level, title, message }: Annotation): string {
+function commandOf({ level, title, lines }: Annotation): string {
   const data = (text: string) => text.replace(/%/g, '%25').replace(/\r/g, '%0D').replace(/\n/g, '%0A');
   const property = (text: string) => data(text).replace(/:/g, '%3A').replace(/,/g, '%2C');
-  const lines = message.split('\n').map(printable).join('\n');
-  return `::${level} title=${property(printable(title))}::${data(lines)}\n`;
+  return `::${level} title=${property(printable(title))}::${data(lines.map(printable).join('\n'))}\n`;
 }
 
 /** For $GITHUB_STEP_SUMMARY. */

@@ -1,7 +1,7 @@
 /** A heatmap of tensors and positions as SVG. */
 import type { TensorComparison } from '../src/reference/compare/comparison.js';
 import { type Bin, binsOf, type Cell, cellsOf, groupsOf, labelStep, levelOf } from './compare-groups.js';
-import { figures } from './compare-numbers.js';
+import { figures, plural } from './compare-numbers.js';
 import { isGood } from './compare-words.js';
 import { xmlEscaped } from './escape.js';
 
@@ -24,7 +24,7 @@ export function heatmapSvg(tensors: readonly TensorComparison[]): string {
     const not = tensor.problem !== null && rowHeight >= ROW.named ? '<text class="tick" x="4" y="10">cannot be compared</text>' : ''; // biome-ignore format: one thought
     return `<g transform="translate(${LABEL} ${TOP + i * rowHeight})">${runs.join('')}${not}</g>\n`;
   });
-  const label = `Heatmap of ${tensors.length} tensors and ${bins.length} columns of positions`;
+  const label = `Heatmap of ${plural(tensors.length, 'tensor')} and ${plural(bins.length, 'column')} of positions`;
   return [
     `<svg viewBox="0 0 ${WIDTH} ${height}" width="${WIDTH}" height="${height}" role="img" aria-label="${label}">\n`,
     ticksOf(bins, cell),
@@ -69,7 +69,7 @@ function rectOf({ from, to, positions, worst }: Run, cell: number, height: numbe
 }
 
 /** Colour by verdict, strength by level. */
-export function cellClass({ verdict, ratio }: Pick<Cell, 'verdict' | 'ratio'>): string {
+function cellClass({ verdict, ratio }: Pick<Cell, 'verdict' | 'ratio'>): string {
   if (isGood(verdict)) return verdict === 'identical' ? 'cell identical' : 'cell noise';
   return `cell ${verdict} level${levelOf(ratio)}`;
 }

@@ -56,7 +56,7 @@ function tableNotes(tensors: readonly TensorComparison[], all: boolean): string[
 }
 
 /** At spaces, and within words that are longer than a line; what follows the first line is indented. */
-export function wrapped(text: string, columns: number): string[] {
+function wrapped(text: string, columns: number): string[] {
   const lines: string[] = [];
   let rest = text;
   while (rest.length > columns) {

@@ -104,7 +104,7 @@ function namesText(name: string, theirName: string): string {
 const AXIS_NAMES: Readonly<Record<string, string>> = { N: 'token', E: 'expert', S: 'key', k: 'choice' };
 
 /** `position 5, head 3, index 7`. */
-export function placeText(tensor: string, { position, head, index }: Place): string {
+function placeText(tensor: string, { position, head, index }: Place): string {
   const axes = TRACE_AXES[kindOfPoint(tensor)] ?? '';
   const rest = head !== null && index.length > 1 && index[0] === head ? index.slice(1) : index;
   const name = AXIS_NAMES[axes.at(-1) ?? ''] ?? 'index';

@@ -10,7 +10,7 @@ import {
 } from '../../src/reference/compare/comparison.js';
 import { layerOfPoint } from '../../src/reference/trace/format.js';
 
-export const NOISE = 1e-7;
+const NOISE = 1e-7;
 
 export const measuresOf = (ratio: number, more: Partial<Measures> = {}): Measures => ({
   maxAbs: 3 * ratio * NOISE,
@@ -25,7 +25,7 @@ export const measuresOf = (ratio: number, more: Partial<Measures> = {}): Measure
 });
 
 /** The thresholds are those of this builder alone. */
-export const verdictOf = (ratio: number): Verdict => {
+const verdictOf = (ratio: number): Verdict => {
   if (ratio === 0) return 'identical';
   return ratio <= 1 ? 'within noise' : ratio <= 10 ? 'suspicious' : 'different';
 };

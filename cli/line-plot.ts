@@ -1,4 +1,5 @@
 /** Line plots on logarithmic axes as SVG: panels in a grid, with one legend. No scripts, no fonts of its own; light and dark as its reader has it. */
+import { xmlEscaped } from './escape.js';
 
 export interface Line {
   /** One of the plot's names, which decides colour and marker. */
@@ -48,9 +49,9 @@ export function linePlot(plot: Plot): string {
   );
   return [
     `<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 ${width} ${height}" width="${width}" height="${height}" role="img" aria-labelledby="title">\n`,
-    `<title id="title">${escaped(plot.title)}</title>\n<style>\n${STYLE}</style>\n`,
+    `<title id="title">${xmlEscaped(plot.title)}</title>\n<style>\n${STYLE}</style>\n`,
     `<rect class="page" width="${width}" height="${height}" rx="6"/>\n`,
-    `<text class="heading" x="16" y="26">${escaped(plot.title)}</text>\n<text x="16" y="45">${escaped(plot.subtitle)}</text>\n`,
+    `<text class="heading" x="16" y="26">${xmlEscaped(plot.title)}</text>\n<text x="16" y="45">${xmlEscaped(plot.subtitle)}</text>\n`,
     legend.items,
     ...panels,
     '</svg>\n',
@@ -104,19 +105,19 @@ function panelOf({ title, lines }: Panel, axes: { x: Axis; y: Axis }, plot: Plot
     const line = lines.find((one) => one.name === name);
     return line && line.points.length > 0 ? [lineOf(line, i, dashed, axes, plot)] : [];
   });
-  return [`<text class="title" y="-10">${escaped(title)}</text>\n`, ...gridOf(axes, plot), ...drawn].join('');
+  return [`<text class="title" y="-10">${xmlEscaped(title)}</text>\n`, ...gridOf(axes, plot), ...drawn].join('');
 }
 
 /** As many texts below the axis as have room. */
 function gridOf({ x, y }: { x: Axis; y: Axis }, { xText, yText, xLabel }: Plot): string[] {
   const across = y.ticks.map((tick) => {
     const at = yOf(tick, y);
-    return `<path class="grid" d="M0 ${at}H${PLOT_WIDTH}"/><text class="tick" text-anchor="end" x="-8" y="${at + 4}">${escaped(yText(tick))}</text>\n`;
+    return `<path class="grid" d="M0 ${at}H${PLOT_WIDTH}"/><text class="tick" text-anchor="end" x="-8" y="${at + 4}">${xmlEscaped(yText(tick))}</text>\n`;
   });
   let last = Number.NEGATIVE_INFINITY;
   const along = x.ticks.map((tick) => {
     const at = xOf(tick, x);
-    const text = escaped(xText(tick));
+    const text = xmlEscaped(xText(tick));
     const fits = at - last >= 6.5 * text.length + 6;
     if (fits) last = at;
     const label = fits
@@ -125,7 +126,7 @@ function gridOf({ x, y }: { x: Axis; y: Axis }, { xText, yText, xLabel }: Plot):
     return `<path class="axis" d="M${at} ${PLOT_HEIGHT}v4"/>${label}\n`;
   });
   const axis = `<path class="axis" d="M0 0V${PLOT_HEIGHT}H${PLOT_WIDTH}"/>\n`;
-  const name = `<text class="tick" text-anchor="middle" x="${PLOT_WIDTH / 2}" y="${PLOT_HEIGHT + 34}">${escaped(xLabel)}</text>\n`;
+  const name = `<text class="tick" text-anchor="middle" x="${PLOT_WIDTH / 2}" y="${PLOT_HEIGHT + 34}">${xmlEscaped(xLabel)}</text>\n`;
   return [...across, axis, ...along, name];
 }
 
@@ -134,9 +135,9 @@ function lineOf({ name, points }: Line, index: number, dashed: boolean, { x, y }
   const path = `<path class="line${dashed ? ' dashed' : ''}" d="M${places.map((place) => place.join(' ')).join('L')}"/>`;
   const marks = points.map((point, i) => {
     const about = `${name}, ${plot.xText(point.x)}: ${plot.yText(point.y)}`;
-    return `<path class="mark" d="${markAt(index, ...places[i]!)}"><title>${escaped(about)}</title></path>`;
+    return `<path class="mark" d="${markAt(index, ...places[i]!)}"><title>${xmlEscaped(about)}</title></path>`;
   });
-  return `<g class="s${index % COLOURS.length}" data-line="${escaped(name)}">${path}${marks.join('')}</g>\n`;
+  return `<g class="s${index % COLOURS.length}" data-line="${xmlEscaped(name)}">${path}${marks.join('')}</g>\n`;
 }
 
 /** As many names side by side as have room. */
@@ -148,7 +149,7 @@ function legendOf({ names }: Plot, width: number): { items: string; lines: numbe
     const [x, y] = [at, 64 + 20 * line];
     at += room;
     const sample = `<path class="line${dashed ? ' dashed' : ''}" d="M${round(x)} ${y}h26"/><path class="mark" d="${markAt(i, round(x + 13), y)}"/>`;
-    return `<g class="s${i % COLOURS.length}">${sample}</g><text x="${round(x + 33)}" y="${y + 4}">${escaped(text)}</text>\n`;
+    return `<g class="s${i % COLOURS.length}">${sample}</g><text x="${round(x + 33)}" y="${y + 4}">${xmlEscaped(text)}</text>\n`;
   });
   return { items: items.join(''), lines: line + 1 };
 }
@@ -180,9 +181,3 @@ const STYLE = `text { font: 12px system-ui, -apple-system, "Segoe UI", Helvetica
 ${themeOf(0)}@media (prefers-color-scheme: dark) {
 ${themeOf(1)}}
 `;
-
-/** Text as XML holds it; control characters, which it cannot hold, are left out. */
-function escaped(text: string): string {
-  const names: Readonly<Record<string, string>> = { '&': '&amp;', '<': '&lt;', '>': '&gt;', '"': '&quot;' };
-  return text.replace(/\p{Cc}/gu, '').replace(/[&<>"]/g, (character) => names[character]!);
-}

@@ -9,6 +9,7 @@ import { chatCommand } from './chat.js';
 import { completeCommand, completionCommand } from './completion.js';
 import { convertCommand } from './convert.js';
 import { devicesCommand } from './devices.js';
+import { printable } from './escape.js';
 import { generateCommand } from './generate.js';
 import { goldenCommand } from './golden.js';
 import { inspectCommand } from './inspect.js';
@@ -90,11 +91,6 @@ function report(error: unknown, debug: boolean): number {
   if (debug) process.stderr.write(`${(error as Error).stack}\n`);
   else if (!known) process.stderr.write('(--debug shows where; please report it)\n');
   return error instanceof UsageError ? 2 : 1;
-}
-
-/** Names from a file may hold control characters, which would break the line or drive the terminal. */
-function printable(message: string): string {
-  return message.replace(/\p{Cc}/gu, (control) => `\\x${control.charCodeAt(0).toString(16).padStart(2, '0')}`);
 }
 
 await main();

@@ -36,12 +36,17 @@ function isExecutable(file: string): boolean {
   }
 }
 
+/** Why there is no browser here, or null. */
+export function missingBrowser(): string | null {
+  if (findBrowser(process.env) !== null) return null;
+  return `there is no Chromium: none of ${NAMES.join(', ')} is in a folder of PATH; install one, or name it in TOUCHSTONE_CHROMIUM`;
+}
+
 /** Why no page can use WebGPU here, or null. (Some systems have a `chromium-browser` that only says how to get one.) */
 export async function missingBrowserWebGpu(): Promise<string | null> {
+  const missing = missingBrowser();
+  if (missing !== null) return missing;
   const file = findBrowser(process.env);
-  if (file === null) {
-    return `there is no Chromium: none of ${NAMES.join(', ')} is in a folder of PATH; install one, or name it in TOUCHSTONE_CHROMIUM`;
-  }
   try {
     return (await offersWebGpu()) ? null : `${file} offers no WebGPU, not even in software`;
   } catch (error) {
@@ -86,7 +91,7 @@ export async function openPages(entry: string): Promise<Opened> {
 }
 
 /** Its profile is a new folder, which goes with it. Root, as in a container, has no use of Chromium's sandbox, and the page is our own. */
-function launch(): Promise<Browser> {
+export function launch(): Promise<Browser> {
   const args = [...FLAGS, `--host-resolver-rules=MAP ${INSECURE_HOST} 127.0.0.1, MAP localhost 127.0.0.1`];
   return chromium.launch({ executablePath: findBrowser(process.env)!, args, chromiumSandbox: false, timeout: MOST_MS });
 }

@@ -12,7 +12,7 @@ export interface Tag {
 export function tagsOf(document: string): Tag[] {
   const tags: Tag[] = [];
   const open: Tag[] = [];
-  const pattern = /<(\/?)([a-z]+)((?: [a-z:A-Z-]+="[^"<]*")*)(\/?)>|([^<>]+)/gy;
+  const pattern = /<(\/?)([a-z][a-z0-9]*)((?: [a-z:A-Z-]+="[^"<]*")*)(\/?)>|([^<>]+)/gy;
   while (pattern.lastIndex < document.length) {
     const at = pattern.lastIndex;
     const found = pattern.exec(document);

@@ -6,9 +6,9 @@ import { writeAtomically } from '../src/files.js';
 import type { Comparison } from '../src/reference/compare/comparison.js';
 import { UNIT_ROUNDOFF } from '../src/reference/compare/floor.js';
 import type { CompareOptions } from '../src/reference/compare/index.js';
-import { type Dump } from '../src/reference/dump/dump.js';
-import { openDump } from '../src/reference/dump/open.js';
+import type { Dump } from '../src/reference/dump/dump.js';
 import { readNameMap } from '../src/reference/dump/name-map.js';
+import { openDump } from '../src/reference/dump/open.js';
 import { comparisonGithub, comparisonMarkdown } from './compare-github.js';
 import { comparisonHtml } from './compare-html.js';
 import { comparisonJson } from './compare-json.js';
@@ -31,7 +31,10 @@ export interface CompareFlags {
 
 export function compareOptions(command: Command): Command {
   return command
-    .option('--map <file>', 'JSON: their names -> those of a trace, {i} for a layer: {"blk.{i}.q": "layers.{i}.attention.q"}')
+    .option(
+      '--map <file>',
+      'JSON: their names -> those of a trace, {i} for a layer: {"blk.{i}.q": "layers.{i}.attention.q"}',
+    )
     .option('--ids <ids>', 'tokens of their pass, where the dump has no input_ids: 1,2,3', idList)
     .option('--ids-file <file>', 'the same as a JSON array')
     .addOption(
@@ -85,7 +88,9 @@ function tell(found: Comparison, { format, json, all }: CompareFlags): void {
     if (summary) writeFileSync(summary, comparisonMarkdown(found), { flag: 'a' });
   } else {
     const { stdout } = process;
-    process.stdout.write(comparisonText(found, { columns: stdout.columns ?? 100, color: showsColor(stdout), all: all ?? false }));
+    process.stdout.write(
+      comparisonText(found, { columns: stdout.columns ?? 100, color: showsColor(stdout), all: all ?? false }),
+    );
   }
 }
 

@@ -2,7 +2,7 @@
 import {
   type Bisection,
   type Comparison,
-  type Divergence,
+  type Parting,
   type Place,
   type TensorComparison,
   type TokenComparison,
@@ -17,7 +17,7 @@ export const isGood = (verdict: Verdict) => verdict === 'identical' || verdict =
 
 /** What a reader should look at first. */
 export type First =
-  | { readonly kind: 'value'; readonly tensor: string; readonly divergence: Divergence }
+  | { readonly kind: 'value'; readonly tensor: string; readonly divergence: Parting }
   | { readonly kind: 'problem'; readonly tensor: string; readonly of: TensorComparison }
   | { readonly kind: 'tokens'; readonly tokens: TokenComparison };
 
@@ -31,7 +31,7 @@ export function firstOf({ first, tensors, tokens }: Comparison): First | null {
 }
 
 /** A shape that differs is no reason to look away from a value that does; so it comes first only where it stands first, and is as bad. */
-function isBefore(problem: TensorComparison, first: Divergence, tensors: readonly TensorComparison[]): boolean {
+function isBefore(problem: TensorComparison, first: Parting, tensors: readonly TensorComparison[]): boolean {
   const at = tensors.findIndex(({ name }) => name === first.tensor);
   return tensors.indexOf(problem) < at && VERDICTS.indexOf(problem.verdict) >= VERDICTS.indexOf(first.verdict);
 }
@@ -85,7 +85,7 @@ export function worstTensor(tensors: readonly TensorComparison[]): TensorCompari
 }
 
 /** `layers.2.attention.q_rope (theirs: ...), position 5, head 3, index 7: theirs 0.1, ours 0.2, noise 1.2e-7`. */
-export function divergenceText(divergence: Divergence): string {
+export function divergenceText(divergence: Parting): string {
   const { tensor, theirName } = divergence;
   const [theirs, ours] = valueTexts(divergence.theirs, divergence.ours);
   const at = `${namesText(tensor, theirName)}, ${placeText(tensor, divergence)}`;

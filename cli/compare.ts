@@ -33,13 +33,16 @@ export function compareCommand(): Command {
         return;
       }
       const useless = ['model', 'bisect', ...RUN_FLAGS].find((name) => self.getOptionValueSource(name) === 'cli');
-      if (useless) throw new UsageError(`--golden: the file decides how it was run; leave out --${dashed(useless)}, or --golden.`);
+      if (useless)
+        throw new UsageError(`--golden: the file decides how it was run; leave out --${dashed(useless)}, or --golden.`);
       await compared(theirs, flags, [golden], async (dump, options) => compare(dump, golden, options));
     });
 }
 
 /** Options that say how a model is run. */
-const RUN_FLAGS = runOptions(newCommand('compare')).options.map((option) => option.attributeName()).filter((name) => name !== 'debug');
+const RUN_FLAGS = runOptions(newCommand('compare'))
+  .options.map((option) => option.attributeName())
+  .filter((name) => name !== 'debug');
 
 const dashed = (name: string) => name.replace(/[A-Z]/g, (letter) => `-${letter.toLowerCase()}`);
 

@@ -6,6 +6,7 @@ import { VERSION } from '../src/version.js';
 import { benchCommand } from './bench.js';
 import { calibrateCommand } from './calibrate.js';
 import { chatCommand } from './chat.js';
+import { compareCommand } from './compare.js';
 import { completeCommand, completionCommand } from './completion.js';
 import { convertCommand } from './convert.js';
 import { devicesCommand } from './devices.js';
@@ -17,11 +18,13 @@ import { Interrupted } from './interrupted.js';
 import { memoryCommand } from './memory.js';
 import { USAGE_ERRORS } from './options.js';
 import { qualityCommand } from './quality.js';
+import { spliceCommand } from './splice.js';
 
 /** In the order of `--help`. */
 const COMMANDS: readonly (readonly [heading: string, commands: () => Command[]])[] = [
   ['Run a model:', () => [generateCommand(), chatCommand()]],
   ['Make references for other implementations:', () => [goldenCommand(), calibrateCommand()]],
+  ['Compare another implementation:', () => [compareCommand(), spliceCommand()]],
   ['Look at a model, or change it:', () => [inspectCommand(), memoryCommand(), qualityCommand(), convertCommand()]],
   ['This machine:', () => [devicesCommand(), benchCommand(), completionCommand()]],
 ];
@@ -31,14 +34,15 @@ Examples:
   touchstone generate "It was" --temperature 0.8 --seed 1
   touchstone chat --model Qwen/Qwen3-0.6B
   touchstone golden path/to/checkpoint --ids 1,2,3 --steps 64 --out golden.safetensors
+  touchstone compare dump.safetensors --model path/to/checkpoint --bisect
   touchstone inspect owner/name
   touchstone memory llama-3.1-8b --context 32768 --batch 4
 
 A model is a folder in Hugging Face form, or owner/name[@revision] of the hub, which is downloaded into
 the cache that Python uses (HF_HOME, HF_TOKEN, HF_ENDPOINT and HF_HUB_OFFLINE mean what they mean there).
-Without one it is the checkpoint that comes with touchstone. Exit codes: 0 done, 1 failed, 2 wrong usage, 130 interrupted.`;
+Without one it is the checkpoint that comes with touchstone. Exit codes: 0 done, 1 failed, or compared and different, 2 wrong usage, 130 interrupted.`;
 
-/** Exit codes: 0 done, 1 failed, 2 wrong usage, 130 interrupted. */
+/** Exit codes: 0 done, 1 failed or different, 2 wrong usage, 130 interrupted. */
 async function main(): Promise<void> {
   process.on('SIGINT', () => {
     if (process.listenerCount('SIGINT') > 1) return; // a download ends by itself, and a chat its reply

@@ -1,8 +1,8 @@
 /** Comparisons that are made up, for what shows them. */
 import {
   type Comparison,
-  type Divergence,
   type Measures,
+  type Parting,
   type RowComparison,
   type TensorComparison,
   type Verdict,
@@ -56,7 +56,7 @@ export function problemOf(name: string, problem: string): TensorComparison {
   return { ...tensorOf(name, []), verdict: 'different', ...none };
 }
 
-export function divergenceOf(tensor: TensorComparison, more: Partial<Divergence> = {}): Divergence {
+export function divergenceOf(tensor: TensorComparison, more: Partial<Parting> = {}): Parting {
   const { name, theirName, verdict, worst } = tensor;
   return { ...worst!, tensor: name, theirName, layer: layerOfPoint(name), verdict, ...more };
 }

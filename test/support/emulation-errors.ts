@@ -1,0 +1,113 @@
+import { basename } from 'node:path';
+import { type SafetensorsFile, withSafetensors } from '../../src/checkpoint/safetensors/read.js';
+import { argmax } from '../../src/generate/sampler.js';
+import { loadModel } from '../../src/model/load.js';
+import { forward } from '../../src/model/transformer.js';
+import { tableOf } from '../../src/tensor/dtype.js';
+import { EMULATED_DTYPES, type EmulatedPrecision } from '../../src/tensor/emulated.js';
+import { type Floats, flat, type Precision } from '../../src/tensor/tensor.js';
+import { CHECKPOINTS, FAMILY_CHECKPOINTS, fixture, goldenOptions } from './fixtures.js';
+
+/** What transformers made of a checkpoint in 16 bits (fixtures/generate/emulation.py). */
+export interface Recorded {
+  readonly name: string;
+  readonly dtype: EmulatedPrecision;
+  readonly inputIds: number[];
+  readonly generatedIds: number[];
+  readonly rows: Int32Array;
+  /** [R, N] */
+  readonly logits: Float32Array;
+  readonly margins: Float32Array;
+  readonly cached: Difference;
+}
+
+interface Difference {
+  readonly rms: number;
+  readonly max: number;
+}
+
+export interface EmulationReport extends Pick<Recorded, 'name' | 'dtype' | 'cached'> {
+  /** Of transformers from the truth: what the dtype costs. */
+  readonly floor: Difference;
+  readonly ours: Difference;
+  /** Ours from transformers. */
+  readonly apart: Difference;
+  readonly equalLogits: number;
+  readonly tokens: number;
+  readonly tokensEqual: number;
+  /** Tokens that the dtype itself makes near ties: whose margin lies below twice the floor's RMS, since two logits are off by so much. */
+  readonly ambiguous: number;
+  /** Margins of tokens that differ. */
+  readonly turned: readonly number[];
+}
+
+export function readEmulation(path = fixture('emulation.safetensors')): Recorded[] {
+  return withSafetensors(path, (file) => {
+    const names = new Set([...file.tensors.keys()].map((name) => name.slice(0, name.lastIndexOf('.'))));
+    return [...names].map((name) => recorded(file, name));
+  });
+}
+
+function recorded(file: SafetensorsFile, name: string): Recorded {
+  const dtype = file.metadata.get('dtype') as EmulatedPrecision;
+  const ids = (what: string) => Array.from(new BigInt64Array(file.read(`${name}.${what}`)), Number);
+  const [rms, max] = new Float64Array(file.read(`${name}.cached`)) as unknown as [number, number];
+  const table = tableOf(EMULATED_DTYPES[dtype])!;
+  return {
+    name,
+    dtype,
+    inputIds: ids('input_ids'),
+    generatedIds: ids('generated_ids'),
+    rows: new Int32Array(file.read(`${name}.rows`)),
+    logits: Float32Array.from(new Uint16Array(file.read(`${name}.logits`)), (word) => table[word]!),
+    margins: new Float32Array(file.read(`${name}.margins`)),
+    cached: { rms, max },
+  };
+}
+
+/** Runs the prompt and what transformers went on with, in its dtype and in float64, which is the truth. */
+export async function emulationErrors(record: Recorded): Promise<EmulationReport> {
+  const { name, dtype, generatedIds, logits, margins, cached } = record;
+  const [truth, ours] = [await logitsOf(record, 'float64'), await logitsOf(record, dtype)];
+  const steps = generatedIds.length;
+  const own = Array.from({ length: steps }, (_, s) => argmax(ours.all.at(s - steps)!));
+  const floor = difference(logits, truth.rows);
+  const turned = [...margins].filter((_, s) => own[s] !== generatedIds[s]);
+  return {
+    name,
+    dtype,
+    cached,
+    floor,
+    ours: difference(ours.rows, truth.rows),
+    apart: difference(ours.rows, logits),
+    equalLogits: logits.filter((logit, i) => logit === ours.rows[i]).length / logits.length,
+    tokens: steps,
+    tokensEqual: steps - turned.length,
+    ambiguous: margins.filter((margin) => margin <= nearTie(floor)).length,
+    turned,
+  };
+}
+
+/** All logits by row, and those of the recorded rows as one array. */
+async function logitsOf({ name, inputIds, generatedIds, rows }: Recorded, precision: Precision) {
+  const checkpoint = [...CHECKPOINTS, ...FAMILY_CHECKPOINTS].find((folder) => basename(folder) === name)!;
+  const model = loadModel(fixture(checkpoint), { ...goldenOptions(checkpoint), precision });
+  const ids = [...inputIds, ...generatedIds.slice(0, -1)];
+  const cache = model.components.newCache();
+  const flatLogits: Floats = flat(await forward(model, [{ ids, cache }], { logits: 'all' }));
+  const { vocabulary } = model.config;
+  const all = ids.map((_, t) => flatLogits.subarray(t * vocabulary, (t + 1) * vocabulary));
+  return { all, rows: [...rows].flatMap((row) => [...all[row]!]) };
+}
+
+/** The margin below which a token may be another one. */
+export function nearTie(floor: Difference): number {
+  return 2 * floor.rms;
+}
+
+function difference(found: ArrayLike<number>, expected: ArrayLike<number>): Difference {
+  if (found.length !== expected.length) throw new Error(`expected ${expected.length} logits, got ${found.length}`);
+  const apart = Array.from(found, (logit, i) => Math.abs(logit - expected[i]!));
+  const squares = apart.reduce((sum, error) => sum + error * error, 0);
+  return { rms: Math.sqrt(squares / apart.length), max: apart.reduce((max, error) => Math.max(max, error), 0) };
+}

@@ -1,12 +1,12 @@
 import { basename } from 'node:path';
 import { type SafetensorsFile, withSafetensors } from '../../src/checkpoint/safetensors/read.js';
 import { argmax } from '../../src/generate/sampler.js';
-import { loadModel } from '../../src/model/load.js';
+import { loadModel, type Model } from '../../src/model/load.js';
 import { forward } from '../../src/model/transformer.js';
 import { tableOf } from '../../src/tensor/dtype.js';
 import { EMULATED_DTYPES, type EmulatedPrecision } from '../../src/tensor/emulated.js';
 import { type Floats, flat, type Precision } from '../../src/tensor/tensor.js';
-import { CHECKPOINTS, FAMILY_CHECKPOINTS, fixture, goldenOptions } from './fixtures.js';
+import { CHECKPOINTS, FAMILY_CHECKPOINTS, fixture, goldenOptions, readGolden } from './fixtures.js';
 
 /** What transformers made of a checkpoint in 16 bits (fixtures/generate/emulation.py). */
 export interface Recorded {
@@ -17,8 +17,8 @@ export interface Recorded {
   readonly rows: Int32Array;
   /** [R, N] */
   readonly logits: Float32Array;
-  readonly margins: Float32Array;
-  readonly cached: Difference;
+  /** Where the tokens are its own; null: they are those of the checkpoint's golden. */
+  readonly own: { readonly margins: Float32Array; readonly cached: Difference } | null;
 }
 
 interface Difference {
@@ -26,15 +26,21 @@ interface Difference {
   readonly max: number;
 }
 
-export interface EmulationReport extends Pick<Recorded, 'name' | 'dtype' | 'cached'> {
+export interface EmulationReport extends Pick<Recorded, 'name' | 'dtype'> {
   /** Of transformers from the truth: what the dtype costs. */
   readonly floor: Difference;
   readonly ours: Difference;
   /** Ours from transformers. */
   readonly apart: Difference;
   readonly equalLogits: number;
+  readonly own: TokensReport | null;
+}
+
+interface TokensReport {
+  /** Of transformers from itself: all tokens fed one by one, from one pass over them. */
+  readonly cached: Difference;
   readonly tokens: number;
-  readonly tokensEqual: number;
+  readonly equal: number;
   /** Tokens that the dtype itself makes near ties: whose margin lies below twice the floor's RMS, since two logits are off by so much. */
   readonly ambiguous: number;
   /** Margins of tokens that differ. */
@@ -51,47 +57,63 @@ export function readEmulation(path = fixture('emulation.safetensors')): Recorded
 function recorded(file: SafetensorsFile, name: string): Recorded {
   const dtype = file.metadata.get('dtype') as EmulatedPrecision;
   const ids = (what: string) => Array.from(new BigInt64Array(file.read(`${name}.${what}`)), Number);
-  const [rms, max] = new Float64Array(file.read(`${name}.cached`)) as unknown as [number, number];
   const table = tableOf(EMULATED_DTYPES[dtype])!;
+  const own = file.tensors.has(`${name}.margins`);
+  const tokens = own ? { inputIds: ids('input_ids'), generatedIds: ids('generated_ids') } : readGolden(name);
   return {
     name,
     dtype,
-    inputIds: ids('input_ids'),
-    generatedIds: ids('generated_ids'),
+    inputIds: tokens.inputIds,
+    generatedIds: tokens.generatedIds,
     rows: new Int32Array(file.read(`${name}.rows`)),
     logits: Float32Array.from(new Uint16Array(file.read(`${name}.logits`)), (word) => table[word]!),
-    margins: new Float32Array(file.read(`${name}.margins`)),
-    cached: { rms, max },
+    own: own ? { margins: new Float32Array(file.read(`${name}.margins`)), cached: cachedOf(file, name) } : null,
   };
+}
+
+function cachedOf(file: SafetensorsFile, name: string): Difference {
+  const [rms, max] = new Float64Array(file.read(`${name}.cached`)) as unknown as [number, number];
+  return { rms, max };
 }
 
 /** Runs the prompt and what transformers went on with, in its dtype and in float64, which is the truth. */
 export async function emulationErrors(record: Recorded): Promise<EmulationReport> {
-  const { name, dtype, generatedIds, logits, margins, cached } = record;
+  const { name, dtype, logits } = record;
   const [truth, ours] = [await logitsOf(record, 'float64'), await logitsOf(record, dtype)];
-  const steps = generatedIds.length;
-  const own = Array.from({ length: steps }, (_, s) => argmax(ours.all.at(s - steps)!));
   const floor = difference(logits, truth.rows);
-  const turned = [...margins].filter((_, s) => own[s] !== generatedIds[s]);
   return {
     name,
     dtype,
-    cached,
     floor,
     ours: difference(ours.rows, truth.rows),
     apart: difference(ours.rows, logits),
     equalLogits: logits.filter((logit, i) => logit === ours.rows[i]).length / logits.length,
-    tokens: steps,
-    tokensEqual: steps - turned.length,
-    ambiguous: margins.filter((margin) => margin <= nearTie(floor)).length,
-    turned,
+    own: record.own && tokensReport(record.own, record.generatedIds, ours.all, floor),
   };
+}
+
+function tokensReport(
+  { margins, cached }: NonNullable<Recorded['own']>,
+  generatedIds: readonly number[],
+  logits: readonly Floats[],
+  floor: Difference,
+): TokensReport {
+  const tokens = generatedIds.length;
+  const own = generatedIds.map((_, s) => argmax(logits.at(s - tokens)!));
+  const turned = [...margins].filter((_, s) => own[s] !== generatedIds[s]);
+  const ambiguous = margins.filter((margin) => margin <= nearTie(floor)).length;
+  return { cached, tokens, equal: tokens - turned.length, ambiguous, turned };
+}
+
+/** A checkpoint of the fixtures, as its golden is run. */
+export function loadEmulated(name: string, precision: Precision): Model {
+  const checkpoint = [...CHECKPOINTS, ...FAMILY_CHECKPOINTS].find((folder) => basename(folder) === name)!;
+  return loadModel(fixture(checkpoint), { ...goldenOptions(checkpoint), precision });
 }
 
 /** All logits by row, and those of the recorded rows as one array. */
 async function logitsOf({ name, inputIds, generatedIds, rows }: Recorded, precision: Precision) {
-  const checkpoint = [...CHECKPOINTS, ...FAMILY_CHECKPOINTS].find((folder) => basename(folder) === name)!;
-  const model = loadModel(fixture(checkpoint), { ...goldenOptions(checkpoint), precision });
+  const model = loadEmulated(name, precision);
   const ids = [...inputIds, ...generatedIds.slice(0, -1)];
   const cache = model.components.newCache();
   const flatLogits: Floats = flat(await forward(model, [{ ids, cache }], { logits: 'all' }));

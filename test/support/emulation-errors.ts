@@ -49,8 +49,19 @@ interface TokensReport {
 
 export function readEmulation(path = fixture('emulation.safetensors')): Recorded[] {
   return withSafetensors(path, (file) => {
-    const names = new Set([...file.tensors.keys()].map((name) => name.slice(0, name.lastIndexOf('.'))));
-    return [...names].map((name) => recorded(file, name));
+    const names = [...file.tensors.keys()].flatMap((name) => (name.endsWith('.rows') ? [name.slice(0, -5)] : []));
+    return names.map((name) => recorded(file, name));
+  });
+}
+
+/** What transformers' activations make of numbers x, by name. */
+export function readActivations(dtype: EmulatedPrecision): Record<string, Float32Array> {
+  const prefix = `activations-${dtype}.`;
+  const table = tableOf(EMULATED_DTYPES[dtype])!;
+  return withSafetensors(fixture('emulation.safetensors'), (file) => {
+    const names = [...file.tensors.keys()].filter((name) => name.startsWith(prefix));
+    const read = (name: string) => Float32Array.from(new Uint16Array(file.read(name)), (word) => table[word]!);
+    return Object.fromEntries(names.map((name) => [name.slice(prefix.length), read(name)]));
   });
 }
 

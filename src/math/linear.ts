@@ -4,12 +4,12 @@
  */
 
 import { isFloat8, tableOf } from '../tensor/dtype.js';
-import { settleInPlace } from '../tensor/emulated.js';
+import { emulationOf, settleInPlace } from '../tensor/emulated.js';
 import type { Matrix } from '../tensor/matrix.js';
 import { widenInto } from '../tensor/matrix.js';
 import { expectShape, type Floats, flat, floatsLike, type Tensor, zerosLike } from '../tensor/tensor.js';
 import { dot32, dot64 } from './sum.js';
-import { lookUpTileInto, tile4x1Into, tile4x4Into } from './tiles.js';
+import { lookUpTileInto, tile4x1Into, tile4x4Into, wideTileInto } from './tiles.js';
 
 /** A weight [outputs, inputs] in its stored dtype, and an optional bias [outputs] in the working precision. */
 export interface Linear {
@@ -24,7 +24,9 @@ export function linear(x: Tensor, { weight, bias, biasApart = false }: Linear): 
   const tokens = x.shape[0]!;
   expectShape(x, `the input of ${weight.name}`, { T: tokens, D: weight.columns });
   const y = zerosLike(x, [tokens, weight.rows]);
-  if (x.data instanceof Float32Array) linear32Into(y.data as Float32Array, flat(x) as Float32Array, weight, tokens);
+  if (emulationOf(x.data)) linearWideInto(y.data as Float32Array, flat(x) as Float32Array, weight, tokens);
+  else if (x.data instanceof Float32Array)
+    linear32Into(y.data as Float32Array, flat(x) as Float32Array, weight, tokens);
   else linear64Into(y.data as Float64Array, flat(x) as Float64Array, weight, tokens);
   if (biasApart) settleInPlace(y.data);
   if (bias) addBiasInPlace(y.data, bias);
@@ -44,6 +46,17 @@ function linear64Into(y: Float64Array, x: Float64Array, w: Matrix, tokens: numbe
   for (let n = 0; n < w.rows; n++) {
     widenInto(row, w, n * w.columns, w.columns);
     for (let t = 0; t < tokens; t++) y[t * w.rows + n] = dot64(x, t * w.columns, row, 0, w.columns);
+  }
+}
+
+/** For an emulated precision: sums that are as good as exact (`sum.ts`), each rounded to float32 by the array that it is stored in. */
+function linearWideInto(y: Float32Array, x: Float32Array, w: Matrix, tokens: number): void {
+  const wide = Float64Array.from(x);
+  const panel = new Float64Array(TILE * w.columns);
+  for (let n = 0; n < w.rows; n += TILE) {
+    const rows = Math.min(TILE, w.rows - n);
+    widenRoundedInto(panel, w, n * w.columns, rows * w.columns);
+    for (let t = 0; t < tokens; t++) wideTileInto(y, t * w.rows + n, rows, wide, t * w.columns, panel, w.columns);
   }
 }
 

@@ -95,6 +95,33 @@ export function lookUpTileInto(
   y[to + 3] = y3;
 }
 
+/** Four outputs of one token, or less, summed in float64 in index order, for an emulated precision. The rows stand at the beginning of p. */
+export function wideTileInto(
+  y: Float32Array,
+  to: number,
+  count: number,
+  x: Float64Array,
+  xFrom: number,
+  p: Float64Array,
+  inputs: number,
+): void {
+  let y0 = 0,
+    y1 = 0,
+    y2 = 0,
+    y3 = 0;
+  for (let i = 0; i < inputs; i++) {
+    const a = x[xFrom + i]!;
+    y0 += a * p[i]!;
+    y1 += a * p[inputs + i]!;
+    y2 += a * p[2 * inputs + i]!;
+    y3 += a * p[3 * inputs + i]!;
+  }
+  y[to] = y0;
+  if (count > 1) y[to + 1] = y1;
+  if (count > 2) y[to + 2] = y2;
+  if (count > 3) y[to + 3] = y3;
+}
+
 /** Four outputs of four tokens: each weight loaded serves 4 sums, each input 4. */
 export function tile4x4Into(
   y: Float32Array,

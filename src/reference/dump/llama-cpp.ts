@@ -4,6 +4,7 @@
  * projected, given their shape and rotated; `.rope` (or ` (rope)`) after a name, which the callback adds, is the one that was rotated.
  */
 import type { LayerConfig, ModelConfig } from '../../model/config.js';
+import { tokensEnter } from './modules.js';
 
 const NAME =
   /^(?<base>[A-Za-z][\w()]*?)(?:-(?<layer>\d+))?(?<rope>\.rope| \(rope\))?(?: \((?:reshaped|view|copy|cont)[^)]*\))*(?:#(?<again>\d+))?$/;
@@ -13,7 +14,7 @@ export function llamaCppMeaning(name: string, config: ModelConfig | null): reado
   const found = NAME.exec(name);
   if (!found) return [];
   const { base, layer, rope, again } = found.groups as Record<string, string | undefined>;
-  if (layer === undefined) return outside(base!, Number(again ?? 0));
+  if (layer === undefined || base === 'inp_norm') return outside(base!, Number(again ?? 0), config);
   const own = config?.layers[Number(layer)] ?? null;
   return meaningIn(base!, rope !== undefined, own).map((meaning) => `layers.${layer}.${meaning}`);
 }
@@ -21,19 +22,25 @@ export function llamaCppMeaning(name: string, config: ModelConfig | null): reado
 function meaningIn(base: string, rope: boolean, own: LayerConfig | null): readonly string[] {
   const projection = /^([QKV])cur(_normed|_clamped|_cont)?$/.exec(base);
   if (projection) return projectionMeaning(projection[1]!.toLowerCase(), projection[2] ?? '', rope, own);
+  if (base === 'k_pe') return [rope ? 'attention.rope_key_rope' : 'attention.rope_key'];
+  // With a latent, the last of these are the queries; without one, there is no such name.
+  if (base === 'q') return ['attention.q'];
   if (rope) return [];
   const names = Object.hasOwn(OF_LAYERS, base) ? OF_LAYERS[base]! : [];
   // A branch that is parallel has no stream between its parts.
   return own?.parallel ? names.filter((name) => name !== 'attention.residual') : names;
 }
 
+/** With a latent, queries and keys get their name when their rotated part is put to the rest. */
 function projectionMeaning(letter: string, suffix: string, rope: boolean, own: LayerConfig | null): readonly string[] {
   const plain = `attention.${letter}`;
   if (letter === 'v') return [plain];
-  if (rope) return [`${plain}_rope`, plain];
-  if (suffix !== '_normed') return [plain, `${plain}_rope`];
-  const after = own?.attention.kind === 'grouped' && own.attention.qkNorm?.place === 'after-rope';
-  return after ? [`${plain}_rope`] : [plain];
+  const rotated = [`${plain}_rope`];
+  if (own?.attention.kind === 'latent') return rotated;
+  if (rope) return [...rotated, plain];
+  const place = own?.attention.kind === 'grouped' ? own.attention.qkNorm?.place : undefined;
+  if (suffix === '_normed') return place === 'after-rope' ? rotated : [plain];
+  return place === 'before-rope' ? rotated : [plain, ...rotated];
 }
 
 /** `attn_norm` and what follows it, in the order of the graph. Of a router's weights, and of names for one thing, the later is the better: see `rankOf`. */
@@ -59,15 +66,20 @@ const OUTSIDE: Readonly<Record<string, string>> = {
   result_norm: 'final_norm', result_output: 'logits',
 }; // biome-ignore format: a table
 
-function outside(base: string, again: number): readonly string[] {
+function outside(base: string, again: number, config: ModelConfig | null): readonly string[] {
   // Gemma 2 and OLMo 2 say no layer of this one, so the n-th is that of layer n.
   if (base === 'ffn_post_norm') return [`layers.${again}.feed_forward.output_norm`];
-  return again === 0 && Object.hasOwn(OUTSIDE, base) ? [OUTSIDE[base]!] : [];
+  if (again > 0 || !Object.hasOwn(OUTSIDE, base)) return [];
+  return /^(inp_)?embd$/.test(base) && config !== null && !tokensEnter(config) ? [] : [OUTSIDE[base]!];
 }
 
 const ORDER = [...Object.keys(OF_LAYERS), ...Object.keys(OUTSIDE)];
 
-/** Which of several tensors is nearest to what a trace has under one name: the greater. */
+/**
+ * Which of several tensors is nearest to what a trace has under one name: the greater. A graph makes them one after the other (a product, then the
+ * sum with a bias), so the later is; the name that says what was done to queries is nearer than the one that does not.
+ */
 export function rankOf(name: string): number {
-  return ORDER.indexOf(NAME.exec(name)?.groups?.base ?? '');
+  const { base = '', rope, again = 0 } = NAME.exec(name)?.groups ?? {};
+  return ORDER.indexOf(base) + (rope || base.endsWith('_normed') ? 100 : 0) + Math.min(Number(again), 999) / 1000;
 }

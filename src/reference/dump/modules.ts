@@ -169,12 +169,15 @@ function hiddenState(number: number, config: ModelConfig | null): readonly strin
   return config ? [`layers.${number - 1}.output`] : [`layers.${number - 1}.output`, 'final_norm'];
 }
 
-/** A factor, positions and norms may come after the module (Gemma's multiplies by itself in transformers, and not in MLX): what enters layer 0 tells. */
-function tokens(config: ModelConfig | null): readonly string[] {
-  if (config === null) return ['embeddings'];
-  const { scale, positions, norm, width } = config.embedding;
-  return scale === 1 && positions === null && norm === null && width === config.width ? ['embeddings'] : [];
+/**
+ * Whether rows of the embedding enter layer 0 as they are. A factor, positions and norms may come after the module (Gemma's multiplies by itself in
+ * transformers, and not in MLX): then what enters layer 0 tells.
+ */
+export function tokensEnter({ embedding, width }: ModelConfig): boolean {
+  return embedding.scale === 1 && embedding.positions === null && embedding.norm === null && embedding.width === width;
 }
+
+const tokens = (config: ModelConfig | null) => (config === null || tokensEnter(config) ? ['embeddings'] : []);
 
 const named = (name: string) => () => [name];
 

@@ -82,6 +82,8 @@ const WITHOUT_CONFIG: Readonly<Record<string, readonly string[]>> = {
   'Qcur-3.rope': ['layers.3.attention.q_rope', 'layers.3.attention.q'],
   'Kcur-3 (rope)': ['layers.3.attention.k_rope', 'layers.3.attention.k'],
   'Qcur-3 (reshaped)': ['layers.3.attention.q', 'layers.3.attention.q_rope'],
+  'k_pe-3.rope': ['layers.3.attention.rope_key_rope'],
+  'q-3#2': ['layers.3.attention.q'],
   'Vcur-3': ['layers.3.attention.v'],
   'kq-3': [], // neither scaled nor masked: no trace has it
   'kq_soft_max-3': ['layers.3.attention.probabilities'],
@@ -128,6 +130,8 @@ describe('names of others', () => {
     ['families/qwen3', 'model.layers.1.self_attn.q_proj', []],
     ['families/qwen3', 'model.layers.1.self_attn.q_norm', ['layers.1.attention.q']],
     ['families/qwen3', 'Qcur_normed-1', ['layers.1.attention.q']],
+    ['families/qwen3', 'Qcur-1', ['layers.1.attention.q_rope']],
+    ['families/deepseek-v2', 'Qcur-1', ['layers.1.attention.q_rope']],
     [
       'families/llama4-text',
       'model.layers.0.self_attn.qk_norm#1',
@@ -143,6 +147,9 @@ describe('names of others', () => {
     ['families/opt-post-norm', 'model.decoder.layers.1.final_layer_norm', ['layers.1.output']],
     ['families/opt', 'model.decoder.layers.1.final_layer_norm', ['layers.1.feed_forward.input']],
     ['families/phi', 'ffn_inp-1', []],
+    ['families/bloom', 'embd', []],
+    ['families/bloom', 'inp_norm-0', ['embeddings']],
+    ['austen-llama', 'embd', ['embeddings']],
   ])('%s: %s', (checkpoint, name, expected) => {
     expect(canonicalNames(name, configOf(checkpoint))).toEqual(expected);
   });
@@ -182,6 +189,26 @@ describe('matching', () => {
     ];
     const { pairs } = matchNames(theirs, all);
     expect(pairs.map(({ theirs }) => theirs)).toEqual(['ffn_moe_weights_scaled-1', 'ffn_out-1']);
+  });
+
+  it('takes the later of two tensors with one name: the one with the bias, the one that was normed', () => {
+    const theirs = [
+      'Kcur-0.rope',
+      'Kcur-0',
+      'Kcur-0#1',
+      'Qcur_normed-0',
+      'Qcur-0',
+      'Qcur-0.rope',
+      'attn_out-0',
+      'attn_out-0#1',
+    ];
+    expect(matchNames(theirs, all).pairs.map(({ theirs, ours }) => [ours, theirs])).toEqual([
+      ['layers.0.attention.k_rope', 'Kcur-0.rope'],
+      ['layers.0.attention.k', 'Kcur-0#1'],
+      ['layers.0.attention.q', 'Qcur_normed-0'],
+      ['layers.0.attention.q_rope', 'Qcur-0.rope'],
+      ['layers.0.attention.output', 'attn_out-0#1'],
+    ]);
   });
 
   it('says where a name leaves open which it is, unless another one has it', () => {

@@ -1,8 +1,8 @@
 /** Differences and the noise floor along the flow of data, as SVG on a logarithmic scale. */
 import type { Comparison, TensorComparison } from '../src/reference/compare/comparison.js';
+import { figures } from '../src/reference/compare/numbers.js';
+import { firstOf } from '../src/reference/compare/words.js';
 import { groupsOf } from './compare-groups.js';
-import { figures } from './compare-numbers.js';
-import { firstOf } from './compare-words.js';
 import { xmlEscaped } from './escape.js';
 
 const WIDTH = 960;

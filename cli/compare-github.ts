@@ -1,7 +1,6 @@
 /** A comparison in GitHub's workflows: annotations of a run, and a summary of its job. */
 import type { Comparison, TensorComparison } from '../src/reference/compare/comparison.js';
-import { comparedText, klText, noteLines } from './compare-notes.js';
-import { cosineText, count, figures, plural } from './compare-numbers.js';
+import { cosineText, count, figures, plural } from '../src/reference/compare/numbers.js';
 import {
   aroundLines,
   bisectionLines,
@@ -14,7 +13,8 @@ import {
   ratioText,
   tokensText,
   verdictText,
-} from './compare-words.js';
+} from '../src/reference/compare/words.js';
+import { comparedText, klText, noteLines } from './compare-notes.js';
 import { printable, xmlEscaped } from './escape.js';
 import { type Column, markdownTable } from './table.js';
 

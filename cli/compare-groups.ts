@@ -1,7 +1,7 @@
 /** A comparison by layer and position: what tables and heatmaps have their rows and cells of. */
 import { type TensorComparison, VERDICTS, type Verdict } from '../src/reference/compare/comparison.js';
+import { ratioOrder } from '../src/reference/compare/words.js';
 import { layerOfPoint } from '../src/reference/trace/format.js';
-import { ratioOrder } from './compare-words.js';
 
 /** The tensors of a layer, or one that belongs to none. */
 export interface Group {

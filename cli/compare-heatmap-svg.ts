@@ -1,8 +1,8 @@
 /** A heatmap of tensors and positions as SVG. */
 import type { TensorComparison } from '../src/reference/compare/comparison.js';
+import { figures, plural } from '../src/reference/compare/numbers.js';
+import { isGood } from '../src/reference/compare/words.js';
 import { type Bin, binsOf, type Cell, cellsOf, groupsOf, labelStep, levelOf } from './compare-groups.js';
-import { figures, plural } from './compare-numbers.js';
-import { isGood } from './compare-words.js';
 import { xmlEscaped } from './escape.js';
 
 /** Rows are thinner where there are many, and then only layers have their names. */

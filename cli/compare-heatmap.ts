@@ -1,5 +1,7 @@
 /** A heatmap of layers and positions, in characters. */
 import type { TensorComparison, Verdict } from '../src/reference/compare/comparison.js';
+import { figures } from '../src/reference/compare/numbers.js';
+import { worstTensor } from '../src/reference/compare/words.js';
 import {
   type Bin,
   binsOf,
@@ -11,9 +13,7 @@ import {
   labelStep,
   levelOf,
 } from './compare-groups.js';
-import { figures } from './compare-numbers.js';
 import type { Paint } from './compare-paint.js';
-import { worstTensor } from './compare-words.js';
 import { printable } from './escape.js';
 
 /** One for each level of `LEVELS`, and one above. A space is left for what was not compared. */

@@ -1,7 +1,7 @@
 /** The tables of the HTML report. */
 import { type Measures, type TensorComparison, VERDICTS, type Verdict } from '../src/reference/compare/comparison.js';
-import { cosineText, figures } from './compare-numbers.js';
-import { isGood, ratioOrder } from './compare-words.js';
+import { cosineText, figures } from '../src/reference/compare/numbers.js';
+import { isGood, ratioOrder } from '../src/reference/compare/words.js';
 import { xmlEscaped } from './escape.js';
 
 const FIELDS: readonly (readonly [

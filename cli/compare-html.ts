@@ -1,13 +1,21 @@
 /** A comparison as one HTML page that needs nothing else: no network, and no script to be read. */
 import { createHash } from 'node:crypto';
 import type { Comparison } from '../src/reference/compare/comparison.js';
+import {
+  aroundLines,
+  bisectionLines,
+  firstOf,
+  firstText,
+  isGood,
+  tokensText,
+  verdictText,
+} from '../src/reference/compare/words.js';
 import { VERSION } from '../src/version.js';
 import { flowSvg, seriesOf } from './compare-flow-svg.js';
 import { heatmapSvg } from './compare-heatmap-svg.js';
 import { SCRIPT, STYLE } from './compare-html-style.js';
 import { badge, classOf, tensorTable } from './compare-html-table.js';
 import { klText, noteLines } from './compare-notes.js';
-import { aroundLines, bisectionLines, firstOf, firstText, isGood, tokensText, verdictText } from './compare-words.js';
 import { xmlEscaped } from './escape.js';
 
 /** The page's own script may run, and nothing that a name brings. */

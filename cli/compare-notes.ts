@@ -1,8 +1,8 @@
 /** What a reader should know besides, and lists that are too long to be read. */
 import type { Comparison, TensorComparison } from '../src/reference/compare/comparison.js';
+import { count, figures, plural } from '../src/reference/compare/numbers.js';
+import { problemText } from '../src/reference/compare/words.js';
 import { patternsOf } from './compare-groups.js';
-import { count, figures, plural } from './compare-numbers.js';
-import { problemText } from './compare-words.js';
 
 export function comparedText({ theirs, ours, dtype, precision }: Comparison): string {
   return `compared: ${theirs} (${dtype}) with ${ours} (${precision})`;

@@ -1,9 +1,9 @@
 /** The table of tensors on a terminal: those that need a look one by one, all others a line for each layer. */
 import type { Measures, TensorComparison, Verdict } from '../src/reference/compare/comparison.js';
+import { cosineText, count, figures } from '../src/reference/compare/numbers.js';
+import { isGood, worstTensor } from '../src/reference/compare/words.js';
 import { type Group, groupsOf } from './compare-groups.js';
-import { cosineText, count, figures } from './compare-numbers.js';
 import type { Paint } from './compare-paint.js';
-import { isGood, worstTensor } from './compare-words.js';
 import { printable } from './escape.js';
 import { type Column, markdownTable } from './table.js';
 

@@ -1,10 +1,10 @@
 /** What `touchstone compare` prints on a terminal. */
 import type { Comparison, TensorComparison } from '../src/reference/compare/comparison.js';
+import { aroundLines, bisectionLines, firstOf, tokensText, verdictText } from '../src/reference/compare/words.js';
 import { heatmapOf } from './compare-heatmap.js';
 import { comparedText, klText, noteLines } from './compare-notes.js';
 import { paintOf } from './compare-paint.js';
 import { tableLines } from './compare-table.js';
-import { aroundLines, bisectionLines, firstOf, tokensText, verdictText } from './compare-words.js';
 import { printable } from './escape.js';
 
 export interface TextOptions {

@@ -1,5 +1,6 @@
 /**
- * touchstone as a library: load a checkpoint, run it, generate, make goldens, and build the parts of attention by hand.
+ * touchstone as a library: load a checkpoint, run it, generate, make goldens and traces, compare other implementations with them, and build the parts of
+ * attention by hand.
  *
  * @example
  * const model = loadModel(embeddedModel());
@@ -161,7 +162,25 @@ export type {
   SharedExpertWeights,
 } from './model/weights.js';
 export { calibrate, type KvScales, readScales, writeScales } from './reference/calibrate.js';
+export type {
+  Bisection,
+  ComparedDtype,
+  Comparison,
+  Measures,
+  Parting,
+  Place,
+  RowComparison,
+  TensorComparison,
+  TokenComparison,
+  TokenDifference,
+  Verdict,
+} from './reference/compare/comparison.js';
+export { type CompareOptions, compare } from './reference/compare/index.js';
 export { type Divergence, divergenceOf } from './reference/divergence.js';
+export type { Dump, DumpTensor } from './reference/dump/dump.js';
+export { dumpOf, type HeldTensor } from './reference/dump/in-memory.js';
+export { type NameMap, readNameMap } from './reference/dump/name-map.js';
+export { openDump } from './reference/dump/open.js';
 export { FEATURES, type Feature } from './reference/features/index.js';
 export { type Golden, type GoldenOptions, makeGolden } from './reference/golden.js';
 export { type Architecture, type Inspection, inspect } from './reference/inspect.js';
@@ -186,6 +205,8 @@ export {
   type Quality,
   type QualityOptions,
 } from './reference/quality.js';
+export { counterpart } from './reference/trace/counterpart.js';
+export { type TraceOptions, type TraceSummary, trace, writeTrace } from './reference/trace/index.js';
 export { AXES, type Axis } from './tensor/axes.js';
 export type { Float8Dtype, FloatBits, FloatDtype } from './tensor/dtype.js';
 export { Bfloat16Floats, type EmulatedPrecision, Float16Floats } from './tensor/emulated.js';

@@ -14,7 +14,7 @@ const LAYERS: readonly (readonly string[])[] = [
   ['src/model'],
   ['src/generate'],
   ['src/reference'],
-  ['src/index.ts'],
+  ['src/index.ts', 'src/vitest.ts'],
   ['cli'],
 ];
 

@@ -1,4 +1,6 @@
 /** What a comparison says, in sentences that all reports share. Names come from the other side's files: each report escapes what it prints. */
+
+import { kindOfPoint, TRACE_AXES } from '../trace/format.js';
 import {
   type Bisection,
   type Comparison,
@@ -8,9 +10,8 @@ import {
   type TokenComparison,
   VERDICTS,
   type Verdict,
-} from '../src/reference/compare/comparison.js';
-import { kindOfPoint, TRACE_AXES } from '../src/reference/trace/format.js';
-import { count, figures, plural, rangesText, valueTexts } from './compare-numbers.js';
+} from './comparison.js';
+import { count, figures, plural, rangesText, valueTexts } from './numbers.js';
 
 /** Nothing that a reader must look at. */
 export const isGood = (verdict: Verdict) => verdict === 'identical' || verdict === 'within noise';

@@ -160,6 +160,10 @@ describe('a bisection', () => {
     expect(said).toContain('what follows from it: 1 other tensor, right for its own inputs');
     expect(said).toContain('cannot be told, for want of inputs: 1 other tensor');
     expect(said.join('\n')).not.toContain('everything else');
+    expect(own([rope])).toContain('cannot be told, for want of inputs: 2 other tensors');
+    const nearly = own([rope, tensorOf('layers.1.output', [4]), tensorOf('logits', [0.5])]);
+    expect(nearly).toContain('no root, and yet suspicious for their own inputs: 1 tensor');
+    expect(nearly).toContain('what follows from it: 1 other tensor, right for its own inputs');
     expect(own([], [])).toContain('no root cause: of no tensor there is all that it is made of');
   });
 });
@@ -219,6 +223,43 @@ describe('the heatmap', () => {
     );
   });
 
+  it.each([
+    [50, 2e3],
+    [2e3, 50],
+    [Number.NaN, 50],
+    [50, Number.NaN],
+    [Number.NaN, 5e7],
+    [5e7, Number.NaN],
+  ])('and its group show the worse of %f and %f', (one, other) => {
+    const verdict = { verdict: 'different' } as const;
+    const of = (name: string, ratio: number) => {
+      const tensor = tensorOf(name, [ratio], { ...verdict, measures: measuresOf(ratio) });
+      return { ...tensor, rows: [{ position: 0, ratio, ...verdict }] };
+    };
+    const text = plain(comparisonOf([of('layers.0.attention.q', one), of('layers.0.output', other)]));
+    const worst = Number.isNaN(one + other) ? ['@@', 'NaN'] : ['##', '2000'];
+    const [, cells, said] = lines(text)
+      .find((line) => line.startsWith('layers.0 │'))!
+      .split('│');
+    expect([cells, said]).toEqual([worst[0], ` different    ${worst[1]}`]);
+  });
+
+  it('has a verdict that is worse before a ratio that is larger', () => {
+    const far = {
+      ...tensorOf('layers.0.attention.q', [9]),
+      rows: [{ position: 0, ratio: 9, verdict: 'suspicious' }],
+    } as const;
+    const near = {
+      ...tensorOf('layers.0.output', [2]),
+      rows: [{ position: 0, ratio: 2, verdict: 'different' }],
+    } as const;
+    for (const tensors of [
+      [far, near],
+      [near, far],
+    ])
+      expect(cellsOf(plain(comparisonOf(tensors)), 'layers.0')).toBe('::');
+  });
+
   it('puts positions together where a line has no room for them, and keeps the worst of them', () => {
     const ratios = Array.from({ length: 1000 }, (_, p) => (p === 777 ? 50 : 0.5));
     const text = plain(comparisonOf([tensorOf('embeddings', ratios)]), { columns: 80 });
@@ -264,6 +305,13 @@ describe('lines', () => {
     }
   });
 
+  it('are no longer than any number of characters', () => {
+    const comparison = comparisonOf(small.map((tensor) => ({ ...tensor, theirName: `model.${tensor.name}` })));
+    for (let columns = 40; columns <= 180; columns++) {
+      for (const line of lines(plain(comparison, { columns }))) expect(line.length, line).toBeLessThanOrEqual(columns);
+    }
+  });
+
   it('are whole sentences where nothing bounds them', () => {
     const said = lines(plain(wide, { columns: Number.POSITIVE_INFINITY }));
     expect(said[1]).toMatch(/^before it: \d+ tensors within noise, the last of them layers\.10\.attention\.q_rope$/);
@@ -286,7 +334,10 @@ describe('lines', () => {
 
   it('let no name of theirs drive the terminal or begin a line', () => {
     const name = 'evil\x1b[2J\r\nidentical: all\u202ex';
-    const text = plain(comparisonOf([{ ...rope, theirName: name }], { unknown: [name], notes: [name], theirs: name }));
+    const text = plain(comparisonOf([{ ...rope, theirName: name }], { unknown: [name], notes: [name], theirs: name }), {
+      columns: 400,
+    });
+    expect(rowsOf(text)[0]).toContain('evil'); // there is room for their names
     expect(text.replaceAll('\n', '')).not.toMatch(/[\p{Cc}\u202e]/u);
     expect(lines(text).filter((line) => line.startsWith('identical'))).toEqual([]);
     expect(text).toContain('evil\\x1b[2J\\x0d\\x0aidentical: all\\u202ex');

@@ -56,16 +56,14 @@ export interface Cell {
   readonly tensor: string;
 }
 
-/** One for each bin; null: nothing was compared there. */
+/** One for each bin; null: nothing was compared there. @param bins of these tensors, and maybe of others */
 export function cellsOf(tensors: readonly TensorComparison[], bins: readonly Bin[]): (Cell | null)[] {
   const cells = bins.map((): Cell | null => null);
   for (const { name, rows } of tensors) {
     let bin = 0;
     for (const row of rows) {
-      while (bin < bins.length && row.position > bins[bin]!.to) bin++;
-      if (bin === bins.length) break;
-      const cell = cells[bin]!;
-      if (row.position >= bins[bin]!.from && isWorse(row, cell)) cells[bin] = { ...row, tensor: name };
+      while (row.position > bins[bin]!.to) bin++;
+      if (isWorse(row, cells[bin]!)) cells[bin] = { ...row, tensor: name };
     }
   }
   return cells;

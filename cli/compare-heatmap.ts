@@ -74,8 +74,7 @@ function cellsText(cells: readonly (Cell | null)[], wide: number, paint: Paint):
 function axisOf(bins: readonly Bin[], wide: number): string {
   const step = labelStep(bins, wide, ({ length }) => length + 2);
   const labels = bins.flatMap(({ from }, i) => (i % step === 0 ? [{ at: i * wide, text: String(from) }] : []));
-  const fitting = labels.filter(({ at, text }) => at === 0 || at + text.length <= bins.length * wide);
-  return fitting.reduce((line, { at, text }) => `${line.padEnd(at)}${text}`, '');
+  return labels.reduce((line, { at, text }) => `${line.padEnd(at)}${text}`, '');
 }
 
 function legendOf(bins: readonly Bin[]): string {

@@ -59,6 +59,16 @@ describe('the HTML of a comparison', () => {
     expect(cells.map(({ attributes }) => attributes.x)).toEqual(['0', '72', '144']);
   });
 
+  it('shows cells of two verdicts as two', () => {
+    const rows = [{ position: 0, ratio: 5, verdict: 'suspicious' }, { position: 1, ratio: 5, verdict: 'different' }] as const; // biome-ignore format: two rows
+    const { tags } = read(comparisonOf([{ ...tensorOf('embeddings', [5, 5]), rows }]));
+    const cells = tags.filter(({ name, attributes }) => name === 'rect' && attributes.x !== undefined);
+    expect(cells.map(({ attributes }) => attributes.class)).toEqual([
+      'cell suspicious level2',
+      'cell different level2',
+    ]);
+  });
+
   it('draws differences and the noise on a logarithmic scale, zeros below it and NaN above', () => {
     const of = (rms: number) => measuresOf(1, { rms, noise: { rms: 1e-6, max: 1e-5 } });
     const rms = [1e-6, 1e-5, 1e-4, 0, Number.NaN, Number.POSITIVE_INFINITY];

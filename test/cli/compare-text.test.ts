@@ -10,11 +10,6 @@ const plain = (comparison: Comparison, more: Partial<TextOptions> = {}) =>
 const firstLine = (comparison: Comparison) => plain(comparison, { columns: Number.POSITIVE_INFINITY }).split('\n')[0];
 const lines = (text: string) => text.trimEnd().split('\n');
 const rowsOf = (text: string) => lines(text).filter((line) => line.startsWith('| ') && !/^\| (tensor|---)/.test(line));
-const cellsOf = (text: string, name: string) =>
-  lines(text)
-    .find((line) => line.startsWith(name) && line.slice(name.length).trimStart().startsWith('│'))
-    ?.split('│')[1];
-
 const rope = tensorOf('layers.1.attention.q_rope', [0.5, 0.4, 4e5], {
   theirName: 'model.layers.1.self_attn.q_rope',
   worst: { position: 2, head: 3, index: [3, 7], theirs: 0.123456712, ours: -0.76543213, noise: 1.2e-7 },
@@ -160,79 +155,11 @@ describe('a bisection', () => {
     expect(said).toContain('what follows from it: 1 other tensor, right for its own inputs');
     expect(said).toContain('cannot be told, for want of inputs: 1 other tensor');
     expect(said.join('\n')).not.toContain('everything else');
+    expect(own([rope])).toContain('cannot be told, for want of inputs: 2 other tensors');
+    const nearly = own([rope, tensorOf('layers.1.output', [4]), tensorOf('logits', [0.5])]);
+    expect(nearly).toContain('no root, and yet suspicious for their own inputs: 1 tensor');
+    expect(nearly).toContain('what follows from it: 1 other tensor, right for its own inputs');
     expect(own([], [])).toContain('no root cause: of no tensor there is all that it is made of');
-  });
-});
-
-describe('the table', () => {
-  it('shows what needs a look one by one, and all else by layer', () => {
-    const shown = rowsOf(plain(comparisonOf(passOf(32, 4, { tensor: 'layers.7.feed_forward.output', position: 2 }))));
-    const names = shown.map((row) => row.split('|')[1]!.trim());
-    expect(names.slice(0, 4)).toEqual([
-      'embeddings',
-      'layers.0-6 (91): 0.attention.input',
-      'layers.7 (11 others): attention.input',
-      'layers.7.feed_forward.output',
-    ]);
-    expect(names.at(-3)).toMatch(/^layers\.9-31 \(299\): /);
-    expect(names.slice(-2)).toEqual(['final_norm', 'logits']);
-    expect(shown.length).toBeLessThan(24);
-  });
-
-  it('shows all where that is asked, with their names where there is room', () => {
-    const named = passOf(4, 4, null).map((tensor) => ({ ...tensor, theirName: `model.${tensor.name}` }));
-    const text = plain(comparisonOf(named, { unknown: Array.from({ length: 40 }, (_, i) => `their.${i}`) }), { all: true, columns: 200 }); // biome-ignore format: one call
-    expect(rowsOf(text)).toHaveLength(named.length);
-    for (const { theirName } of named) expect(text).toContain(`| ${theirName} `);
-    for (let i = 0; i < 40; i++) expect(text).toMatch(new RegExp(`their\\.${i}\\b`));
-  });
-
-  it('has numbers that are none, too', () => {
-    const measures = measuresOf(1, {
-      ratio: Number.NaN,
-      maxAbs: Number.NaN,
-      rms: Number.POSITIVE_INFINITY,
-      cosine: Number.NaN,
-    });
-    const broken = tensorOf('logits', [0.5, Number.NaN], { verdict: 'different', measures });
-    const text = plain(comparisonOf([broken]));
-    expect(
-      rowsOf(text)[0]!
-        .split('|')
-        .map((cell) => cell.trim()),
-    ).toEqual(
-      ['', 'logits', 'different', 'NaN', 'NaN', '3.0e-6', 'Infinity', '1.0e-7', '8', 'NaN', ''], // biome-ignore format: a row
-    );
-    expect(cellsOf(text, 'logits')).toBe('..@@');
-  });
-});
-
-describe('the heatmap', () => {
-  it('has a cell for the worst tensor of a layer at each position', () => {
-    const text = plain(comparisonOf(small));
-    expect(cellsOf(text, 'embeddings')).toBe('......');
-    expect(cellsOf(text, 'layers.0')).toBe('......');
-    expect(cellsOf(text, 'layers.1')).toBe('....%%');
-    expect(cellsOf(text, 'logits')).toBe('..--++');
-    expect(plain(comparisonOf(small), { columns: 400 })).toContain(
-      '. 1  : 3  - 10  = 30  + 100  * 1000  # 1e4  % 1e6  @ more, or NaN.',
-    );
-  });
-
-  it('puts positions together where a line has no room for them, and keeps the worst of them', () => {
-    const ratios = Array.from({ length: 1000 }, (_, p) => (p === 777 ? 50 : 0.5));
-    const text = plain(comparisonOf([tensorOf('embeddings', ratios)]), { columns: 80 });
-    const cells = cellsOf(text, 'embeddings')!;
-    expect(cells.length).toBeLessThanOrEqual(80 - 10);
-    const each = Math.ceil(1000 / cells.length);
-    expect(cells).toBe(`${'.'.repeat(Math.floor(777 / each))}+`.padEnd(cells.length, '.'));
-    expect(text.replace(/\s+/g, ' ')).toContain(`of up to ${each} positions, in units of the noise`);
-  });
-
-  it('leaves blank what was not compared', () => {
-    const half = tensorOf('layers.0.output', [0.5, 0.5, 0.5, 0.5]);
-    const some = { ...half, rows: half.rows.filter(({ position }) => position % 2 === 1) };
-    expect(cellsOf(plain(comparisonOf([tensorOf('embeddings', [1, 1, 1, 1]), some])), 'layers.0')).toBe('  ..  ..');
   });
 });
 
@@ -264,6 +191,13 @@ describe('lines', () => {
     }
   });
 
+  it('are no longer than any number of characters', () => {
+    const comparison = comparisonOf(small.map((tensor) => ({ ...tensor, theirName: `model.${tensor.name}` })));
+    for (let columns = 40; columns <= 180; columns++) {
+      for (const line of lines(plain(comparison, { columns }))) expect(line.length, line).toBeLessThanOrEqual(columns);
+    }
+  });
+
   it('are whole sentences where nothing bounds them', () => {
     const said = lines(plain(wide, { columns: Number.POSITIVE_INFINITY }));
     expect(said[1]).toMatch(/^before it: \d+ tensors within noise, the last of them layers\.10\.attention\.q_rope$/);
@@ -286,7 +220,10 @@ describe('lines', () => {
 
   it('let no name of theirs drive the terminal or begin a line', () => {
     const name = 'evil\x1b[2J\r\nidentical: all\u202ex';
-    const text = plain(comparisonOf([{ ...rope, theirName: name }], { unknown: [name], notes: [name], theirs: name }));
+    const text = plain(comparisonOf([{ ...rope, theirName: name }], { unknown: [name], notes: [name], theirs: name }), {
+      columns: 400,
+    });
+    expect(rowsOf(text)[0]).toContain('evil'); // there is room for their names
     expect(text.replaceAll('\n', '')).not.toMatch(/[\p{Cc}\u202e]/u);
     expect(lines(text).filter((line) => line.startsWith('identical'))).toEqual([]);
     expect(text).toContain('evil\\x1b[2J\\x0d\\x0aidentical: all\\u202ex');

@@ -25,6 +25,8 @@ export interface OurTensor {
   readonly values: Floats;
   /** Of its rows. */
   readonly positions: readonly number[];
+  /** Rows of this position and later ones are of other tokens. */
+  readonly end: number;
   /** What rope turns of its heads, where that matters; null: nothing. */
   readonly rope: TurnedValues | null;
 }
@@ -68,11 +70,11 @@ function paired(
   layout: Layout,
   values: Floats,
   all: readonly number[],
-  { positions, values: ourValues, shape }: OurTensor,
+  { positions, values: ourValues, shape, end }: OurTensor,
   rowShape: readonly number[],
 ): Aligned | null {
   const theirPositions = layout.rows ? layout.rows.map((row) => all[row]!) : all;
-  const rowAt = new Map(positions.map((position, row) => [position, row]));
+  const rowAt = new Map(positions.flatMap((position, row) => (position < end ? [[position, row]] : [])));
   const theirRows = [...theirPositions.keys()].filter((row) => rowAt.has(theirPositions[row]!));
   if (theirRows.length === 0) return null;
   const ourRows = theirRows.map((row) => rowAt.get(theirPositions[row]!)!);

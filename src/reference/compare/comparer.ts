@@ -11,6 +11,7 @@ import { gapsOf } from './experts.js';
 import { floorsOf, type Size, sizeOf } from './floor.js';
 import { measure } from './measure.js';
 import type { Reference } from './reference.js';
+import { commonTokens } from './rows.js';
 import { verdictOf } from './verdict.js';
 
 /** Their name beside ours. */
@@ -27,6 +28,7 @@ export class Comparer {
   private readonly theirs: Dump;
   private readonly reference: Reference;
   private readonly dtype: ComparedDtype;
+  private readonly end: number;
   /** The order in which their experts of a layer stand beside ours. */
   private readonly orders = new Map<number, Int32Array>();
 
@@ -34,10 +36,11 @@ export class Comparer {
     this.theirs = theirs;
     this.reference = reference;
     this.dtype = dtype;
+    this.end = commonTokens(theirs, reference);
   }
 
   /** The floors of all rows of one of ours. */
-  floors({ name, shape, values }: OurTensor): Size[] {
+  floors({ name, shape, values }: Omit<OurTensor, 'end'>): Size[] {
     const width = sizeOfShape(shape.slice(1));
     const rows = Array.from({ length: shape[0]! }, (_, r) => sizeOf(values.subarray(r * width, (r + 1) * width)));
     return floorsOf(this.reference.noise(name), rows, this.dtype);
@@ -45,7 +48,7 @@ export class Comparer {
 
   /** Their rows in our layout and order. @throws CheckpointError if their shape holds nothing of ours */
   aligned({ name, tensor, fused }: Named): Aligned {
-    const aligned = align(this.theirs, tensor, this.reference.tensor(name), this.fusedHint(name, fused));
+    const aligned = align(this.theirs, tensor, this.ours(name), this.fusedHint(name, fused));
     if (typeof aligned === 'string') throw new CheckpointError(`${this.theirs.path}: ${aligned}`);
     return this.inOrder(name, aligned);
   }
@@ -58,7 +61,7 @@ export class Comparer {
   private compareAs(name: string, tensor: DumpTensor, fused: FusedPart | null): TensorComparison {
     const { dtype, shape } = tensor;
     const own = { name, theirName: tensor.name, dtype, shape };
-    const ours = this.reference.tensor(name);
+    const ours = this.ours(name);
     const aligned = align(this.theirs, tensor, ours, this.fusedHint(name, fused));
     if (typeof aligned === 'string') {
       const nothing = { layout: null, measures: null, rows: [], worst: null };
@@ -71,6 +74,10 @@ export class Comparer {
     const judged = isWholeNumbers(name) ? this.judgedByGaps(name, settled, measured) : measured;
     const verdict = worstOf(judged.rows.map((row) => row.verdict));
     return { ...own, layout: aligned.layout, verdict, problem: null, ...judged };
+  }
+
+  private ours(name: string): OurTensor {
+    return { ...this.reference.tensor(name), end: this.end };
   }
 
   private fusedHint(name: string, part: FusedPart | null): LayoutHints['fused'] {

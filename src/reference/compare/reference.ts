@@ -20,7 +20,7 @@ export interface Reference {
   readonly inputIds: readonly number[];
   readonly generatedIds: readonly number[];
   readonly points: ReadonlySet<string>;
-  tensor(point: string): OurTensor;
+  tensor(point: string): Omit<OurTensor, 'end'>;
   /** [R, 2] */
   noise(point: string): Floats;
   close(): void;

@@ -41,11 +41,15 @@ export function gathered(values: Floats, rows: readonly number[], width: number)
   return chosen;
 }
 
-/** @throws RequestError where their tokens are not those that ours were made of, as far as both tell: everything would differ */
-export function expectSameTokens(
-  theirs: Dump,
-  ours: { readonly name: string; readonly inputIds: readonly number[] },
-): void {
+/** The tokens of our pass, and what it is called. */
+interface OurTokens {
+  readonly name: string;
+  readonly inputIds: readonly number[];
+  readonly generatedIds: readonly number[];
+}
+
+/** @throws RequestError where the two prompts are not the same, as far as both go: everything would differ */
+export function expectSameTokens(theirs: Dump, ours: OurTokens): void {
   const { inputIds } = tokensOf(theirs);
   if (!inputIds) return;
   const count = Math.min(inputIds.length, ours.inputIds.length);
@@ -54,4 +58,14 @@ export function expectSameTokens(
   throw new RequestError(
     `${theirs.path}: token ${at} of its input_ids is ${inputIds[at]}, and of ${ours.name} ${ours.inputIds[at]}; both must be of the same tokens.`,
   );
+}
+
+/** How many tokens the two passes begin with that are the same, generated ones too; Infinity where theirs does not tell. */
+export function commonTokens(theirs: Dump, { inputIds, generatedIds }: OurTokens): number {
+  const told = tokensOf(theirs);
+  if (!told.inputIds) return Number.POSITIVE_INFINITY;
+  const ours = [...inputIds, ...generatedIds];
+  const fed = [...told.inputIds, ...told.generatedIds];
+  const at = fed.findIndex((id, i) => id !== ours[i]);
+  return at < 0 ? fed.length : at;
 }

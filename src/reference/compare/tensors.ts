@@ -8,7 +8,7 @@ import { type ComparedDtype, type Comparison, type Parting, type TensorCompariso
 import { dtypeOfDump, dtypeOfValues } from './dtype.js';
 import { inFlow, isBeside } from './names.js';
 import type { Reference } from './reference.js';
-import { tokensOf } from './rows.js';
+import { commonTokens, tokensOf } from './rows.js';
 import { compareTokens } from './tokens.js';
 
 export interface CompareOptions {
@@ -40,7 +40,7 @@ export function compareWith(theirs: Dump, reference: Reference, options: Compare
     bisection: null,
     unknown,
     missing: [...reference.points].filter((point) => !had.has(point)).sort(inFlow),
-    notes,
+    notes: [...notes, ...leftOut(theirs, reference)],
   };
 }
 
@@ -90,4 +90,14 @@ function tokensCompared(theirs: Dump, reference: Reference, comparer: Comparer) 
   const fed = [...reference.inputIds, ...reference.generatedIds];
   const prompt = tokensOf(theirs).inputIds?.length ?? reference.inputIds.length;
   return compareTokens(generatedIds, prompt, fed, logits, comparer.floors(logits));
+}
+
+/** A golden goes on with its own tokens. */
+function leftOut(theirs: Dump, reference: Reference): string[] {
+  const { inputIds, generatedIds } = tokensOf(theirs);
+  const common = commonTokens(theirs, reference);
+  const fed = (inputIds?.length ?? 0) + Math.max(generatedIds.length - 1, 0);
+  return common < fed
+    ? [`From position ${common} on the tokens of the two are not the same, and rows are left out.`]
+    : [];
 }

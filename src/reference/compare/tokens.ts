@@ -14,7 +14,7 @@ export function compareTokens(
   theirs: readonly number[],
   prompt: number,
   fed: readonly number[],
-  logits: OurTensor,
+  logits: Omit<OurTensor, 'end'>,
   floors: readonly Size[],
 ): TokenComparison | null {
   const differences: TokenDifference[] = [];
@@ -43,6 +43,6 @@ function differenceAt(id: number, row: Floats, noise: number): Omit<TokenDiffere
   return { theirs: id, ours, margin, noise: needed, ambiguous: margin <= needed };
 }
 
-function rowOf({ values, shape }: OurTensor, row: number): Floats {
+function rowOf({ values, shape }: Omit<OurTensor, 'end'>, row: number): Floats {
   return values.subarray(row * shape[1]!, (row + 1) * shape[1]!);
 }

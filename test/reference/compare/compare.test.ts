@@ -41,7 +41,7 @@ describe('a trace of our own', () => {
     const found = await compare(await trace(model, IDS, { capture: 'all', steps: 3 }), model, { bisect: true });
     expect(found.verdict).toBe('identical');
     expect(found.tensors.every(({ verdict }) => verdict === 'identical')).toBe(true);
-    expect(found.tensors.length).toBe(52 + 6 + 3 * 1);
+    expect(found.tensors.length).toBe(58);
     expect(found).toMatchObject({ first: null, unknown: [], missing: [], bisection: { roots: [] } });
     expect(found.tokens).toMatchObject({ compared: 3, equal: 3, verdict: 'identical' });
   });
@@ -209,7 +209,7 @@ describe('layouts', () => {
     const layout = (name: string) => tensorOf(found, name).layout;
     expect(layout('layers.0.attention.q')).toContain('heads first');
     expect(layout('layers.0.attention.k')).toContain('flattened heads');
-    expect(layout('layers.0.attention.v')).toMatch(/reversed|ggml/);
+    expect(layout('layers.0.attention.v')).toContain('backwards');
     expect(layout('layers.1.attention.q_rope')).toContain('rope-interleaved');
     expect(layout('layers.1.attention.q')).toBeNull();
   });
@@ -368,9 +368,10 @@ describe('a golden in place of a model', () => {
     await writeTrace(golden, model, ids, { capture: 'all', steps: 3, noiseOf: exact });
     const [byFile, byModel] = [await compare(dump, golden), await compare(dump, model)];
     expect(byFile.verdict).toBe('within noise');
-    expect(byFile.tensors.map(({ name, verdict, layout }) => [name, verdict, layout])).toEqual(
-      byModel.tensors.map(({ name, verdict, layout }) => [name, verdict, layout]),
-    );
+    // A config settles what some names mean, and a golden has none.
+    expect(byFile.tensors.length).toBeGreaterThan(byModel.tensors.length - 3);
+    for (const { name, verdict, layout } of byFile.tensors)
+      expect(tensorOf(byModel, name)).toMatchObject({ verdict, layout });
     expect(byFile.tokens).toMatchObject({ compared: 3, equal: 3 });
     const wrong = planted(dump, 'model.layers.1.mlp', 100, (x) => x + 0.01);
     expect(await compare(wrong, golden)).toMatchObject({
@@ -381,7 +382,11 @@ describe('a golden in place of a model', () => {
 
   it('may be one of the fixtures, which have the truth beside the logits', async () => {
     const golden = fixture('tiny-llama-rope3-f16/golden.safetensors');
-    expect(await compare(openFixtureDump('tiny-llama-rope3-f16'), golden)).toMatchObject({ verdict: 'within noise' });
+    const found = await compare(openFixtureDump('tiny-llama-rope3-f16'), golden);
+    // The dump's prompt is a beginning of the golden's; what it generated after that are other tokens.
+    expect(tensorOf(found, 'logits').rows.map(({ position }) => position)).toEqual([0, 1, 2, 3, 4]);
+    expect(found).toMatchObject({ verdict: 'within noise', tokens: { compared: 1, equal: 1 } });
+    expect(found.notes).toContain('From position 5 on the tokens of the two are not the same, and rows are left out.');
   });
 
   it('is refused where it does not tell its noise, or that of another dtype, or was made of other tokens', async () => {

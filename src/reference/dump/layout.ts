@@ -4,7 +4,7 @@
  */
 import type { Rope } from '../../math/rope.js';
 import { type Floats, floatsLike } from '../../tensor/tensor.js';
-import { arrangements } from './arrangement.js';
+import { type Arrangement, AS_IT_IS, arrangements, type Places } from './arrangement.js';
 import { fusedPlaces } from './fused.js';
 
 /** One way to read theirs as ours. */
@@ -28,14 +28,6 @@ export interface LayoutHints {
     readonly queryHeads: number;
     readonly keyValueHeads: number;
   } | null;
-}
-
-/** For each of our axes, where its i-th index lies in theirs: the sum over axes is the place of a value. */
-type Places = readonly (readonly number[])[];
-
-export interface Arrangement {
-  readonly name: string;
-  readonly places: Places;
 }
 
 /**
@@ -108,8 +100,6 @@ function joined(one: string, other: string): string {
   if (other === '') return one;
   return one === AS_IT_IS ? other : `${one}, ${other}`;
 }
-
-export const AS_IT_IS = 'as it is';
 
 /** Different words may be for the same thing where axes are 1 long; the first are the plainest. */
 function unique(layouts: readonly Found[]): Found[] {

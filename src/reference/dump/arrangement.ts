@@ -1,5 +1,14 @@
 /** Orders of whole axes, in any of the shapes that they are written with. */
-import { type Arrangement, AS_IT_IS } from './layout.js';
+
+/** For each of our axes, where its i-th index lies in theirs: the sum over axes is the place of a value. */
+export type Places = readonly (readonly number[])[];
+
+export interface Arrangement {
+  readonly name: string;
+  readonly places: Places;
+}
+
+export const AS_IT_IS = 'as it is';
 
 /**
  * Every order of our axes in memory that their shape can be a description of: axes of 1 do not count, axes that follow each other may be

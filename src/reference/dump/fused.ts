@@ -1,5 +1,6 @@
 /** Queries, keys and values in one tensor. */
-import type { Arrangement, LayoutHints } from './layout.js';
+import type { Arrangement } from './arrangement.js';
+import type { LayoutHints } from './layout.js';
 
 /**
  * Where one of them lies in rows that hold all three, in any shape with rows first: `by-part`, all queries, then all keys, then all values (GPT-2, Phi-3);

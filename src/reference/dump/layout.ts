@@ -2,8 +2,9 @@
  * All ways in which a tensor of their shape can hold one of ours. Each is a sum of a place for every axis: where row r of ours lies in theirs, plus
  * where its head h does, plus where its value k does. So whatever moves whole axes, pads one or turns the values of a head around composes.
  */
+import type { Rope } from '../../math/rope.js';
 import { type Floats, floatsLike } from '../../tensor/tensor.js';
-import { arrangements } from './arrangement.js';
+import { type Arrangement, AS_IT_IS, arrangements, type Places } from './arrangement.js';
 import { fusedPlaces } from './fused.js';
 
 /** One way to read theirs as ours. */
@@ -20,21 +21,13 @@ export interface LayoutHints {
   /** A letter for each of our axes, as traces have them: RD, RHK, RHS, ... (`TRACE_AXES`); R is rows, S keys, which theirs may have more of. */
   readonly axes: string;
   /** Of queries and keys: what rope turns, values [from, from + size) of each head, and which two make a pair in ours. null: nothing. */
-  readonly rope?: { readonly from: number; readonly size: number; readonly pairs: 'halves' | 'neighbours' } | null;
+  readonly rope?: { readonly from: number; readonly size: number; readonly pairs: Rope['pairs'] } | null;
   /** Theirs holds queries, keys and values, of which ours is one. */
   readonly fused?: {
     readonly part: 'q' | 'k' | 'v';
     readonly queryHeads: number;
     readonly keyValueHeads: number;
   } | null;
-}
-
-/** For each of our axes, where its i-th index lies in theirs: the sum over axes is the place of a value. */
-type Places = readonly (readonly number[])[];
-
-export interface Arrangement {
-  readonly name: string;
-  readonly places: Places;
 }
 
 /**
@@ -90,10 +83,10 @@ function turned({ name, places, rows }: Found, rope: LayoutHints['rope']): Found
   const place = (value: number): number => {
     const j = value - rope.from;
     if (j < 0 || j >= rope.size) return value;
-    if (rope.pairs === 'halves') return rope.from + (j < half ? 2 * j : 2 * (j - half) + 1);
+    if (rope.pairs === 'half-split') return rope.from + (j < half ? 2 * j : 2 * (j - half) + 1);
     return rope.from + (j % 2 === 0 ? j / 2 : half + (j - 1) / 2);
   };
-  const other = rope.pairs === 'halves' ? 'rope-interleaved' : 'rope in halves';
+  const other = rope.pairs === 'half-split' ? 'rope-interleaved' : 'rope in halves';
   return [
     {
       name: joined(name, other),
@@ -107,8 +100,6 @@ function joined(one: string, other: string): string {
   if (other === '') return one;
   return one === AS_IT_IS ? other : `${one}, ${other}`;
 }
-
-export const AS_IT_IS = 'as it is';
 
 /** Different words may be for the same thing where axes are 1 long; the first are the plainest. */
 function unique(layouts: readonly Found[]): Found[] {

@@ -130,6 +130,7 @@ const MEANINGS: readonly (readonly [RegExp, Meaning])[] = [
   [within(ATTENTION, 'kv_a_layernorm|kv_norm'), always('attention.latent')],
   [within(ATTENTION, 'o_proj|out_proj|dense|c_proj|wo'), projection('attention.output', 'attention.heads')],
   [within(ATTENTION, 'attn_dropout|attention_dropout|softmax|probabilities|probs|weights'), always('attention.probabilities')],
+  [/^(?:self_attn|attn|attention|attn\.attention)\.1$/, always('attention.probabilities')], // the second output, in transformers
   [within(ATTENTION, 'q_rope'), met('q')],
   [within(ATTENTION, 'k_rope'), met('k')],
   [within(ATTENTION, 'v'), always('attention.v')],

@@ -79,7 +79,7 @@ describe('layouts', () => {
       (d, halves, skipped) => {
         const from = 2 * Math.min(skipped, d.k / 2 - 1);
         const size = d.k - from;
-        const rope = { from, size, pairs: halves ? 'halves' : 'neighbours' } as const;
+        const rope = { from, size, pairs: halves ? 'half-split' : 'interleaved' } as const;
         const { shape, at: place } = write(d);
         // Their value at k is which of ours: 2j <-> j and 2j + 1 <-> j + half.
         const own = (k: number) => {

@@ -41,6 +41,8 @@ const WITHOUT_CONFIG: Readonly<Record<string, readonly string[]>> = {
   'model.layers.3.self_attn.q_proj': ['layers.3.attention.q'],
   'model.layers.3.self_attn.o_proj.input': ['layers.3.attention.heads'],
   'model.layers.3.self_attn.q_rope': ['layers.3.attention.q_rope', 'layers.3.attention.q'],
+  'transformer.h.3.attn.1': ['layers.3.attention.probabilities'],
+  'transformer.h.3.self_attention.1': [], // Falcon's are scores, BLOOM's probabilities
   'model.layers.3.self_attn.kv_a_layernorm': ['layers.3.attention.latent'],
   'model.layers.3.post_attention_layernorm': ['layers.3.attention.output_norm', 'layers.3.feed_forward.input'],
   'model.layers.3.mlp.down_proj.input': ['layers.3.feed_forward.hidden'],

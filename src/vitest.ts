@@ -8,6 +8,7 @@
  * await expect('dump.safetensors').toMatchGolden('golden.safetensors');
  * @module
  */
+import type {} from 'vitest'; // whose matchers are declared below
 import { ShapeError } from './errors.js';
 import type { Model } from './model/load.js';
 import type { ComparedDtype, Comparison } from './reference/compare/comparison.js';

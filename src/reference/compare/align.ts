@@ -1,7 +1,8 @@
 /** Their tensor in our layout, row beside row. */
 import type { Floats } from '../../tensor/tensor.js';
+import { AS_IT_IS } from '../dump/arrangement.js';
 import type { Dump, DumpTensor } from '../dump/dump.js';
-import { AS_IT_IS, type Layout, type LayoutHints, layoutsOf } from '../dump/layout.js';
+import { type Layout, type LayoutHints, layoutsOf } from '../dump/layout.js';
 import { kindOfPoint, TRACE_AXES } from '../trace/format.js';
 import type { TurnedValues } from '../trace/index.js';
 import { gathered, rowsTheyMayHave } from './rows.js';

@@ -85,7 +85,9 @@ function noiseFrom({ shape, read }: DumpTensor, truth: DumpTensor | undefined): 
 /** Queries and keys are what rope turns. */
 function ropeAt(point: string, ropes: readonly (TurnedValues | null)[]): TurnedValues | null {
   const layer = layerOfPoint(point);
-  return layer !== null && /\.attention\.[qk](_rope)?$/.test(point) ? (ropes[layer] ?? null) : null;
+  const rope = (layer !== null && ropes[layer]) || null;
+  if (/\.attention\.rope_key(_rope)?$/.test(point)) return rope && { ...rope, from: 0 }; // the turned part of a key alone
+  return /\.attention\.[qk](_rope)?$/.test(point) ? rope : null;
 }
 
 function jsonOf<Value>(text: string | undefined): Value | null {

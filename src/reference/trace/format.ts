@@ -80,7 +80,7 @@ export const traceMetadata = z
     layers: jsonText.describe('JSON: the numbers of the layers that are kept'),
     axes: jsonText.describe('JSON: the axes of each tensor, one letter each, by its name without `layers.N.`'),
     rope: jsonText.describe(
-      'JSON: for each layer of the model null, or what rope turns of a query and of a key: values [from, from + size) of each head, the two of a pair half of that apart (halves) or side by side (neighbours)',
+      'JSON: for each layer of the model null, or what rope turns of a query and of a key: values [from, from + size) of each head, the two of a pair half of that apart (half-split) or side by side (interleaved)',
     ),
     noise: z
       .string()

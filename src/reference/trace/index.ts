@@ -2,6 +2,7 @@
 import { type AttentionLayer, queryRopeFrom } from '../../../attention/layer.js';
 import { hashesOf } from '../../checkpoint/folder.js';
 import { RequestError, UsageError } from '../../errors.js';
+import type { Rope } from '../../math/rope.js';
 import { describeRun } from '../../model/describe.js';
 import { assemble, type Model } from '../../model/load.js';
 import { VERSION } from '../../version.js';
@@ -124,14 +125,13 @@ function metadataOf(
 export interface TurnedValues {
   readonly from: number;
   readonly size: number;
-  readonly pairs: 'halves' | 'neighbours';
+  readonly pairs: Rope['pairs'];
 }
 
 function ropeOf({ config }: Model, { strategy }: AttentionLayer, layer: number): TurnedValues | null {
   const { rope } = config.layers[layer]!.attention;
   if (!rope) return null;
-  const pairs = rope.pairs === 'half-split' ? 'halves' : 'neighbours';
-  return { from: queryRopeFrom(strategy), size: rope.dim, pairs };
+  return { from: queryRopeFrom(strategy), size: rope.dim, pairs: rope.pairs };
 }
 
 async function fill(

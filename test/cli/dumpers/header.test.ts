@@ -1,5 +1,5 @@
 import { spawnSync } from 'node:child_process';
-import { copyFileSync, existsSync, readdirSync, writeFileSync } from 'node:fs';
+import { copyFileSync, existsSync, mkdirSync, readdirSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { expect, it } from 'vitest';
 import { openDump } from '../../../src/reference/dump/open.js';
@@ -67,6 +67,10 @@ for (const [compiler, flags, ending] of LANGUAGES) {
       expect(spawnSync(program, [join(folder, 'theirs.safetensors')]).status).toBe(1);
       expect(spawnSync(program, [join(folder, 'nowhere', 'theirs.safetensors')]).status).not.toBe(0);
       expect(readdirSync(folder)).toEqual([]);
+      const taken = join(folder, 'folder');
+      mkdirSync(join(taken, 'full'), { recursive: true });
+      expect(spawnSync(build(join(ROOT, 'test', 'cli', 'dumpers', 'header.c')), [taken]).status).toBe(1);
+      expect(readdirSync(folder)).toEqual(['folder']);
     });
   });
 }

@@ -232,6 +232,13 @@ describe('matching', () => {
       ['transformer.h.0.attn.c_attn', 'layers.0.attention.q', 'q'],
       ['transformer.h.0.attn.c_attn', 'layers.0.attention.k', 'k'],
     ]);
+    const normed = matchNames(['model.layers.1.self_attn.query_key_value'], all, {
+      config: configOf('families/persimmon'),
+    });
+    expect(
+      normed.pairs.map(({ ours }) => ours),
+      'queries and keys are normed afterwards',
+    ).toEqual(['layers.1.attention.v']);
     expect(matchNames(['wqkv-0', 'wqkv_b-0'], all)).toMatchObject({ repeated: ['wqkv-0'] });
     expect(
       matchNames(['model.layers.0.self_attn.qkv_proj'], all, { config: configOf('families/deepseek-v2') }).unknown,

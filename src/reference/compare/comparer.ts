@@ -65,7 +65,7 @@ export class Comparer {
     const aligned = align(this.theirs, tensor, ours, this.fusedHint(name, fused));
     if (typeof aligned === 'string') {
       const nothing = { layout: null, measures: null, rows: [], worst: null };
-      return { ...own, ...nothing, verdict: 'different', problem: aligned };
+      return { ...own, ...nothing, verdict: 'different', problem: `${aligned}${this.hint(name)}` };
     }
     const settled = this.inOrder(name, aligned);
     const floors = this.floors(ours);
@@ -74,6 +74,15 @@ export class Comparer {
     const judged = isWholeNumbers(name) ? this.judgedByGaps(name, settled, measured) : measured;
     const verdict = worstOf(judged.rows.map((row) => row.verdict));
     return { ...own, layout: aligned.layout, verdict, problem: null, ...judged };
+  }
+
+  /** What may be behind a shape that holds nothing of ours. */
+  private hint(name: string): string {
+    const absorbed =
+      this.reference.attention.includes('mla-naive') && /\.attention\.(q_rope|k_rope|v|heads)$/.test(name);
+    return absorbed
+      ? ' Where it is latent attention in its absorbed form, compare with the same (--attention mla).'
+      : '';
   }
 
   private ours(name: string): OurTensor {

@@ -1,5 +1,6 @@
 /** What a dump is held against: a trace with its noise, open. */
 import { CheckpointError, UsageError } from '../../errors.js';
+import type { Chosen } from '../../model/components.js';
 import type { Floats } from '../../tensor/tensor.js';
 import type { Dump, DumpTensor } from '../dump/dump.js';
 import { openDump } from '../dump/open.js';
@@ -15,6 +16,8 @@ export interface Reference {
   /** A file or a model. */
   readonly name: string;
   readonly precision: string;
+  /** The strategies that it was run with. */
+  readonly attention: string;
   /** The dtype whose rounding the noise is of. */
   readonly noiseOf: ComparedDtype;
   readonly inputIds: readonly number[];
@@ -42,11 +45,12 @@ export function referenceOf(trace: Dump, name: string): Reference {
   if (points.length === 0) throw noNoise(name, metadata.format === TRACE_FORMAT || tensors.has('logits'));
   const [inputIds, generatedIds] = [idsOf(trace, 'input_ids', name), idsOf(trace, 'generated_ids', name)];
   const positions = tensors.has('positions') ? [...tensors.get('positions')!.read()] : null;
-  const { precision = 'float32' } = jsonOf<{ precision?: string }>(metadata.options) ?? {};
+  const { precision = 'float32', attention = '' } = jsonOf<Partial<Chosen>>(metadata.options) ?? {};
   const ropes = jsonOf<readonly (TurnedValues | null)[]>(metadata.rope) ?? [];
   return {
     name,
     precision,
+    attention,
     noiseOf: noiseDtype(precision as ComparedDtype, metadata.noise as ComparedDtype | undefined),
     inputIds,
     generatedIds,

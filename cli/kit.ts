@@ -1,5 +1,6 @@
-import type { Command } from 'commander';
+import { type Command, Option } from 'commander';
 import { writeKit } from '../src/reference/kit/index.js';
+import { KIT_RECIPES } from '../src/reference/kit/recipes.js';
 import { bytesText } from './bytes.js';
 import { collected, newCommand, pause } from './options.js';
 import { progressBar, withBar } from './progress.js';
@@ -22,7 +23,11 @@ export function kitCommand(): Command {
       'write a folder of small checkpoints with all that a forward pass computes of them, to test an implementation in any language with, offline',
     )
     .argument('<out>', 'folder to write, which must be empty or not there yet')
-    .option('--only <name>', 'this checkpoint alone; repeatable', collected)
+    .addOption(
+      new Option('--only <name>', 'this checkpoint alone; repeatable')
+        .choices(KIT_RECIPES.map(({ name }) => name))
+        .argParser(collected),
+    )
     .option('--json', 'print one JSON object')
     .addHelpText('after', EXAMPLES)
     .action(async (out: string, { only, json }: Flags) => {

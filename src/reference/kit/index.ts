@@ -22,7 +22,7 @@ import { kitReadme } from './readme.js';
 import { KIT_RECIPES, type KitRecipe } from './recipes.js';
 import { KIT_VARIANTS } from './variants.js';
 
-export const KIT_FORMAT = 'touchstone-kit-1';
+const KIT_FORMAT = 'touchstone-kit-1';
 
 /** Longer than windows, pages and two blocks of a sum; with the tokens that are generated, no whole number of pages. */
 const PROMPT_TOKENS = 35;

@@ -13,6 +13,7 @@ export function kitReadme(recipes: readonly KitRecipe[], variants: readonly KitV
     ORDER,
     PASSING,
     FORMAT,
+    COMPARE,
     `Made by touchstone ${VERSION}. The weights are random: no text comes out, and none is needed.`,
   ];
   return `${parts.join('\n\n')}\n`;
@@ -60,6 +61,10 @@ Another order of the same sums stays below three quarters of that; most mistakes
 8,192 for float16, and do not expect mistakes in the last bits to be seen. \`generated_ids\` must be equal: \`margins\` says by how much each was chosen, always more than noise.
 
 \`router.experts\` are ascending by number, with their weights beside them; sort yours.`;
+
+const COMPARE = `## With touchstone at hand
+
+\`touchstone compare YOURS --golden traces/NAME.safetensors\` does all of this with tensors that you have saved, and finds the first that differs.`;
 
 const FORMAT = `## How to read a safetensors file
 

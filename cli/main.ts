@@ -15,6 +15,7 @@ import { generateCommand } from './generate.js';
 import { goldenCommand } from './golden.js';
 import { inspectCommand } from './inspect.js';
 import { Interrupted } from './interrupted.js';
+import { kitCommand } from './kit.js';
 import { memoryCommand } from './memory.js';
 import { USAGE_ERRORS } from './options.js';
 import { qualityCommand } from './quality.js';
@@ -23,7 +24,7 @@ import { spliceCommand } from './splice.js';
 /** In the order of `--help`. */
 const COMMANDS: readonly (readonly [heading: string, commands: () => Command[]])[] = [
   ['Run a model:', () => [generateCommand(), chatCommand()]],
-  ['Make references for other implementations:', () => [goldenCommand(), calibrateCommand()]],
+  ['Make references for other implementations:', () => [goldenCommand(), kitCommand(), calibrateCommand()]],
   ['Compare another implementation:', () => [compareCommand(), spliceCommand()]],
   ['Look at a model, or change it:', () => [inspectCommand(), memoryCommand(), qualityCommand(), convertCommand()]],
   ['This machine:', () => [devicesCommand(), benchCommand(), completionCommand()]],

@@ -17,6 +17,12 @@ export interface StoredTensor {
   readonly bits: FloatBits;
 }
 
+/** What weights are read from: a checkpoint's files, or whatever has tensors by name. */
+export type WeightSource = Pick<
+  TensorSource,
+  'folder' | 'has' | 'find' | 'expectShape' | 'take' | 'takeBytes' | 'ignore'
+>;
+
 export class TensorSource {
   private readonly files: SafetensorsFile[] = [];
   private readonly places = new Map<string, SafetensorsFile>();

@@ -4,7 +4,7 @@
  */
 import type { Dtype, TensorEntry } from '../checkpoint/safetensors/header.js';
 import { type Numbers, numbersOf } from '../checkpoint/safetensors/numbers.js';
-import { isFloatDtype, type StoredTensor, type TensorSource } from '../checkpoint/tensor-source.js';
+import { isFloatDtype, type StoredTensor, type WeightSource } from '../checkpoint/tensor-source.js';
 import { CheckpointError } from '../errors.js';
 import { dequantised, MXFP4_GROUP, mxfp4ToBfloat16, type ScaleGrid } from '../tensor/dequantise.js';
 import { float8s, isFloat8, powersOfTwo } from '../tensor/dtype.js';
@@ -36,7 +36,7 @@ export type ScaleSpan =
   | { readonly kind: 'block'; readonly rows: number; readonly columns: number };
 
 /** Reads a weight of this shape, and with it the scales that belong to it. @throws CheckpointError if they are missing, or do not fit */
-export function takeScaled(source: TensorSource, of: Scaled, name: string, shape: readonly number[]): StoredTensor {
+export function takeScaled(source: WeightSource, of: Scaled, name: string, shape: readonly number[]): StoredTensor {
   const scaleName = of.suffixes.map((suffix) => name + suffix).find((candidate) => source.has(candidate));
   const { entry, path } = source.find(name, `shape [${shape.join(', ')}]`);
   if (of.codes.includes(entry.dtype)) return takeCodes(source, of, entry, scaleName ?? name + of.suffixes[0], shape);
@@ -48,7 +48,7 @@ export function takeScaled(source: TensorSource, of: Scaled, name: string, shape
 }
 
 function takeCodes(
-  source: TensorSource,
+  source: WeightSource,
   of: Scaled,
   entry: TensorEntry,
   scaleName: string,
@@ -70,7 +70,7 @@ function asMatrices(shape: readonly number[]): [count: number, rows: number, col
 
 const SCALES: readonly Dtype[] = ['F32', 'BF16', 'F16', 'F64', 'F8_E8M0', 'U8'];
 
-function gridOf(source: TensorSource, of: Scaled, weight: TensorEntry, name: string): ScaleGrid {
+function gridOf(source: WeightSource, of: Scaled, weight: TensorEntry, name: string): ScaleGrid {
   const { entry, path } = source.find(
     name,
     `the scales of ${weight.name}, which is ${weight.dtype}: config.json has quant_method = ${JSON.stringify(of.method)}`,
@@ -138,7 +138,7 @@ export const mxfp4Parts = (name: string) => ({ blocks: `${name}_blocks`, scales:
  * All experts' matrices [count, outputs, inputs], whose tensors are blocks [count, outputs, inputs / 32, 16] and scales [count, outputs, inputs / 32].
  * (transformers turns them over into the inputs-first form of files in bfloat16.)
  */
-export function takeMxfp4(source: TensorSource, name: string, shape: readonly [number, number, number]): StoredTensor {
+export function takeMxfp4(source: WeightSource, name: string, shape: readonly [number, number, number]): StoredTensor {
   const parts = mxfp4Parts(name);
   const groups = shape[2] / MXFP4_GROUP;
   const read = (part: string, length: readonly number[]) => {

@@ -1,4 +1,4 @@
-import type { StoredTensor, TensorSource } from '../checkpoint/tensor-source.js';
+import type { StoredTensor, WeightSource } from '../checkpoint/tensor-source.js';
 import type { Linear } from '../math/linear.js';
 import type { NormConfig, NormWeights } from '../math/norm.js';
 import { emulatedBits, settleInPlace } from '../tensor/emulated.js';
@@ -14,12 +14,12 @@ export type LinearStorage = 'outputs-first' | 'inputs-first' | 'outputs-first, b
 
 /** Takes weights from a checkpoint by name, each checked against the shape that the config gives it. */
 export class WeightReader {
-  readonly source: TensorSource;
+  readonly source: WeightSource;
   readonly precision: Precision;
   private readonly quantisation: Quantisation | null;
 
   /** @param quantisation how config.json says that weights are stored; null: as they are */
-  constructor(source: TensorSource, precision: Precision, quantisation: Quantisation | null = null) {
+  constructor(source: WeightSource, precision: Precision, quantisation: Quantisation | null = null) {
     this.source = source;
     this.precision = precision;
     this.quantisation = quantisation;

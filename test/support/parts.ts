@@ -45,6 +45,19 @@ export function missingTerminal(): string | null {
   return stdout?.includes('util-linux') ? null : 'there is no `script` of util-linux to make a terminal.';
 }
 
+/** Where a Python is that has NumPy: the one that TOUCHSTONE_PYTHON names, the first of `PATH`, or the system's. null: nowhere. */
+export function pythonWithNumpy(): string | null {
+  const named = process.env.TOUCHSTONE_PYTHON;
+  const candidates = named ? [named] : ['python3', '/usr/bin/python3'];
+  return candidates.find((python) => spawnSync(python, ['-c', 'import numpy']).status === 0) ?? null;
+}
+
+/** Why there is none, or null. */
+export function missingNumpy(): string | null {
+  if (pythonWithNumpy() !== null) return null;
+  return 'there is no Python with NumPy (Debian: apt-get install python3-numpy; or TOUCHSTONE_PYTHON names one).';
+}
+
 let webGpu: Promise<string | null> | undefined;
 
 /** Why there is no WebGPU in this process, or null. It is looked for once. */

@@ -1,7 +1,7 @@
 /** The tensors of a checkpoint by name -> typed weights. What is read is what the config has; where it stands is a family's table of names. */
 
 import type { AttentionWeights } from '../../../attention/strategy/strategy.js';
-import type { TensorSource } from '../../checkpoint/tensor-source.js';
+import type { WeightSource } from '../../checkpoint/tensor-source.js';
 import { CheckpointError } from '../../errors.js';
 import type { Linear } from '../../math/linear.js';
 import type { Matrix } from '../../tensor/matrix.js';
@@ -39,7 +39,7 @@ interface BranchNames {
 }
 
 /** Names that depend on the config, or on what the file has: older files call some tensors otherwise. */
-export type NamesFor = (config: ModelConfig, file: Pick<TensorSource, 'has'>) => DecoderNames;
+export type NamesFor = (config: ModelConfig, file: Pick<WeightSource, 'has'>) => DecoderNames;
 
 /** Names before all of which but the head's stands a prefix, which files of the base model alone (without a class for its head) leave out. */
 export function prefixed(prefix: string, names: DecoderNames): NamesFor {

@@ -4,7 +4,7 @@ import type { Chosen } from '../../model/components.js';
 import type { Floats } from '../../tensor/tensor.js';
 import type { Dump, DumpTensor } from '../dump/dump.js';
 import { openDump } from '../dump/open.js';
-import { layerOfPoint, TRACE_FORMAT } from '../trace/format.js';
+import { layerOfPoint, readTraceMetadata, TRACE_FORMAT, type TraceMetadata } from '../trace/format.js';
 import type { TurnedValues } from '../trace/index.js';
 import { distanceOf, noiseName } from '../trace/record.js';
 import type { OurTensor } from './align.js';
@@ -45,13 +45,15 @@ export function referenceOf(trace: Dump, name: string): Reference {
   if (points.length === 0) throw noNoise(name, metadata.format === TRACE_FORMAT || tensors.has('logits'));
   const [inputIds, generatedIds] = [idsOf(trace, 'input_ids', name), idsOf(trace, 'generated_ids', name)];
   const positions = tensors.has('positions') ? [...tensors.get('positions')!.read()] : null;
-  const { precision = 'float32', attention = '' } = jsonOf<Partial<Chosen>>(metadata.options) ?? {};
-  const ropes = jsonOf<readonly (TurnedValues | null)[]>(metadata.rope) ?? [];
+  const isTrace = metadata.format?.startsWith('touchstone-trace');
+  const told: Partial<TraceMetadata> = isTrace ? readTraceMetadata(metadata, name) : {}; // goldens of the fixtures have none
+  const { precision = 'float32', attention = '' } = jsonOf<Partial<Chosen>>(told.options) ?? {};
+  const ropes = jsonOf<readonly (TurnedValues | null)[]>(told.rope) ?? [];
   return {
     name,
     precision,
     attention,
-    noiseOf: noiseDtype(precision as ComparedDtype, metadata.noise as ComparedDtype | undefined),
+    noiseOf: noiseDtype(precision as ComparedDtype, told.noise as ComparedDtype | undefined),
     inputIds,
     generatedIds,
     points: new Set(points),
@@ -95,11 +97,7 @@ function ropeAt(point: string, ropes: readonly (TurnedValues | null)[]): TurnedV
 }
 
 function jsonOf<Value>(text: string | undefined): Value | null {
-  try {
-    return text === undefined ? null : (JSON.parse(text) as Value);
-  } catch {
-    return null;
-  }
+  return text === undefined ? null : (JSON.parse(text) as Value);
 }
 
 function idsOf({ tensors }: Dump, name: string, file: string): number[] {

@@ -66,7 +66,24 @@ export function kindOfPoint(point: string): string {
   return point.replace(/^layers\.\d+\./, '');
 }
 
-const jsonText = z.string().describe('a JSON document');
+/** A JSON document of this form, as text: metadata of safetensors are strings alone. */
+function jsonOf(form: z.ZodType, description: string) {
+  const { $schema, ...contentSchema } = z.toJSONSchema(form);
+  return z
+    .string()
+    .refine((text) => form.safeParse(parsed(text)).success, { error: 'not the JSON that is described' })
+    .meta({ description, contentMediaType: 'application/json', contentSchema });
+}
+
+function parsed(text: string): unknown {
+  try {
+    return JSON.parse(text);
+  } catch {
+    return undefined;
+  }
+}
+
+const hash = z.string().regex(/^[0-9a-f]{64}$/);
 
 /** The metadata of a trace: strings, as safetensors has them. */
 export const traceMetadata = z
@@ -74,13 +91,20 @@ export const traceMetadata = z
     format: z.literal(TRACE_FORMAT).describe('the format and its version'),
     touchstone: z.string().describe('the version of touchstone that wrote it'),
     family: z.string().describe('model_type of config.json'),
-    options: jsonText.describe('JSON: what the pass was run with (attention, cache, kernel, precision, ...)'),
-    sha256: jsonText.describe("JSON: sha256 of each of the checkpoint's files, by name"),
+    options: jsonOf(
+      z.record(z.string(), z.string()),
+      'what the pass was run with (attention, cache, kernel, precision, ...)',
+    ),
+    sha256: jsonOf(z.record(z.string(), hash), "sha256 of each of the checkpoint's files, by name"),
     capture: z.enum(CAPTURES).describe('how much is kept'),
-    layers: jsonText.describe('JSON: the numbers of the layers that are kept'),
-    axes: jsonText.describe('JSON: the axes of each tensor, one letter each, by its name without `layers.N.`'),
-    rope: jsonText.describe(
-      'JSON: for each layer of the model null, or what rope turns of a query and of a key: values [from, from + size) of each head, the two of a pair half of that apart (half-split) or side by side (interleaved)',
+    layers: jsonOf(z.array(z.int().nonnegative()), 'the numbers of the layers that are kept'),
+    axes: jsonOf(
+      z.record(z.string(), z.string()),
+      'the axes of each tensor, one letter each, by its name without `layers.N.`',
+    ),
+    rope: jsonOf(
+      z.array(z.object({ from: z.int(), size: z.int(), pairs: z.enum(['half-split', 'interleaved']) }).nullable()),
+      'for each layer of the model null, or what rope turns of a query and of a key: values [from, from + size) of each head, the two of a pair half of that apart (half-split) or side by side (interleaved)',
     ),
     noise: z
       .string()

@@ -3,6 +3,7 @@ import { closeSync, existsSync, openSync, readSync, renameSync, rmSync, writeSyn
 import { DTYPE_BITS, type Dtype } from '../../checkpoint/safetensors/header.js';
 import { numbersOf } from '../../checkpoint/safetensors/numbers.js';
 import { TouchstoneError } from '../../errors.js';
+import { removedAtExit } from '../../files.js';
 import { roundTo16 } from '../../tensor/dtype.js';
 import type { Floats } from '../../tensor/tensor.js';
 
@@ -90,9 +91,11 @@ export class FileSink implements TraceSink {
   private readonly path: string;
   private readonly beside: string;
   private readonly descriptor: number;
+  private readonly kept: () => void;
   /** Where the data begins: the room that is kept for the header. */
   private readonly dataStart: number;
   private end = 0;
+  private open = true;
 
   /** @param room bytes of a header that tells of the planned tensors, for those that are appended, and for the metadata */
   constructor(path: string, planned: readonly PlannedTensor[], room: number) {
@@ -102,6 +105,7 @@ export class FileSink implements TraceSink {
     for (const tensor of sorted) this.place(tensor);
     this.dataStart = 8 * Math.ceil((8 + Buffer.byteLength(this.header({})) + room) / 8);
     this.descriptor = this.told(() => openSync(this.beside, 'w+'));
+    this.kept = removedAtExit(this.beside);
   }
 
   write(name: string, row: number, values: ArrayLike<number>): void {
@@ -131,14 +135,21 @@ export class FileSink implements TraceSink {
     first.writeBigUInt64LE(BigInt(room));
     header.copy(first, 8);
     this.writeAt(0, first);
-    closeSync(this.descriptor);
+    this.close();
     this.told(() => renameSync(this.beside, this.path));
+    this.kept();
   }
 
   /** Leaves nothing behind. */
   abandon(): void {
-    closeSync(this.descriptor);
+    this.close();
     if (existsSync(this.beside)) rmSync(this.beside);
+    this.kept();
+  }
+
+  private close(): void {
+    if (this.open) closeSync(this.descriptor);
+    this.open = false;
   }
 
   private place(tensor: PlannedTensor): void {

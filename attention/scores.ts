@@ -60,8 +60,8 @@ export function scoreOf(
   h: number,
   query: number,
   key: number,
-  round: Rounding,
-  settle: Rounding | null = null,
+  round: (x: number) => number,
+  settle: ((x: number) => number) | null = null,
 ): number {
   const store = (stores.scaled && settle) || round;
   const capped = cap === null ? scaledProduct : softcap(scaledProduct, round(cap), store);

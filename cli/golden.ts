@@ -91,7 +91,7 @@ function warnOfResidual({ components }: Model, rows: number): void {
 }
 
 /** Reads `0-2,7`: whole numbers and ranges of them, in order. */
-export function ranges(text: string): number[] {
+function ranges(text: string): number[] {
   const parts = text.split(',').map((part) => /^\s*(\d{1,9})(?:-(\d{1,9}))?\s*$/.exec(part));
   const spans = parts.map((part) => part && [Number(part[1]), Number(part[2] ?? part[1])]);
   if (spans.some((span) => !span || span[1]! < span[0]! || span[1]! - span[0]! > 1e6)) {

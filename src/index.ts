@@ -184,6 +184,7 @@ export { openDump } from './reference/dump/open.js';
 export { FEATURES, type Feature } from './reference/features/index.js';
 export { type Golden, type GoldenOptions, makeGolden } from './reference/golden.js';
 export { type Architecture, type Inspection, inspect } from './reference/inspect.js';
+export { type KitOptions, type KitSummary, writeKit } from './reference/kit/index.js';
 export { nameOfRule, type Relation, type RunChoice, relationOf } from './reference/lattice.js';
 export {
   type Allocation,
@@ -206,11 +207,15 @@ export {
   type QualityOptions,
 } from './reference/quality.js';
 export { counterpart } from './reference/trace/counterpart.js';
+export type { Capture } from './reference/trace/format.js';
 export { type TraceOptions, type TraceSummary, trace, writeTrace } from './reference/trace/index.js';
+export type { Splice } from './reference/trace/run.js';
+export type { PlannedTensor, TraceDtype } from './reference/trace/sink.js';
 export { AXES, type Axis } from './tensor/axes.js';
 export type { Float8Dtype, FloatBits, FloatDtype } from './tensor/dtype.js';
 export { Bfloat16Floats, type EmulatedPrecision, Float16Floats } from './tensor/emulated.js';
 export type { Matrix } from './tensor/matrix.js';
+export { type Tap, untapped } from './tensor/tap.js';
 export {
   expectShape,
   type Floats,

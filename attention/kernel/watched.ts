@@ -15,7 +15,7 @@ export interface Watcher {
 }
 
 /** As the reference kernel computes them. */
-export interface WatchedQuery {
+interface WatchedQuery {
   /** Of the query. */
   readonly position: number;
   readonly h: number;

@@ -192,6 +192,7 @@ describe('touchstone golden', () => {
         logits: [dtype, [111, 256]],
         generated_ids: ['I64', [64]],
         margins: [dtype, [64]],
+        positions: ['I64', [111]],
       });
       expect(Array.from(new BigInt64Array(file.read('generated_ids')), Number)).toEqual(golden.generatedIds);
       const logits =

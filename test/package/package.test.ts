@@ -9,7 +9,7 @@ interface Packed {
   readonly files: readonly { readonly path: string; readonly size: number }[];
 }
 
-it('packs what runs, its types, the embedded checkpoint, and the format of traces, and nothing else that is heavy', () => {
+it('packs what runs, its types, the embedded checkpoint, the format of traces and the dumpers, and nothing else that is heavy', () => {
   const [packed] = JSON.parse(
     execFileSync('npm', ['pack', '--dry-run', '--json', '--ignore-scripts'], { cwd: ROOT, encoding: 'utf8' }),
   ) as [Packed];
@@ -17,8 +17,15 @@ it('packs what runs, its types, the embedded checkpoint, and the format of trace
   const outside = names.filter((name) => !/^dist\/(src|attention|cli)\/.*\.(js|d\.ts)$/.test(name)).sort();
   const embedded = readdirSync(fixture('austen-llama')).filter((name) => !name.startsWith('golden'));
   const traces = ['fixtures/TRACE.md', 'fixtures/trace.schema.json'];
+  const dumpers = readdirSync(join(ROOT, 'cli/dumpers')).filter((name) => name !== '__pycache__');
   const expected = ['CHANGELOG.md', 'LICENSE', 'README.md', 'package.json', ...traces];
-  expect(outside).toEqual([...expected, ...embedded.map((name) => join('fixtures/austen-llama', name))].sort());
+  expect(outside).toEqual(
+    [
+      ...expected,
+      ...embedded.map((name) => join('fixtures/austen-llama', name)),
+      ...dumpers.map((name) => join('cli/dumpers', name)),
+    ].sort(),
+  );
   expect(names).toEqual(expect.arrayContaining(['dist/cli/main.js', 'dist/src/index.js', 'dist/src/index.d.ts']));
   expect(packed.size).toBeLessThan(6e6);
 });

@@ -69,7 +69,7 @@ function over(difference: number, floor: number): number {
 }
 
 /** NaN is greater than all. */
-export function greaterOf(a: number, b: number): number {
+function greaterOf(a: number, b: number): number {
   return Number.isNaN(a) || Number.isNaN(b) ? Number.NaN : Math.max(a, b);
 }
 

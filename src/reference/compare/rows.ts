@@ -4,7 +4,7 @@ import type { Floats } from '../../tensor/tensor.js';
 import type { Dump } from '../dump/dump.js';
 
 /** A tensor of whole numbers, by name; null: there is none. */
-export function wholeNumbersOf(dump: Dump, name: string): number[] | null {
+function wholeNumbersOf(dump: Dump, name: string): number[] | null {
   const tensor = dump.tensors.get(name);
   return tensor ? [...tensor.read()] : null;
 }

@@ -8,7 +8,7 @@ import type { Verdict } from './comparison.js';
 export const WITHIN_NOISE = 8;
 
 /** Beyond this no order of roundings reaches: a bound between what fast mathematics does and the smallest mistakes that ports have. */
-export const DIFFERENT = 64;
+const DIFFERENT = 64;
 
 /** @param ratio of the difference to the noise floor; NaN is different */
 export function verdictOf(ratio: number): Verdict {

@@ -10,9 +10,9 @@ import { type GreedyRun, type RunOptions, runGreedy, type Splice } from './run.j
 import type { PlannedTensor, TraceSink } from './sink.js';
 
 /** Which row of the trace a position's values go to; undefined: to none. */
-export type RowOf = (position: number) => number | undefined;
+type RowOf = (position: number) => number | undefined;
 
-export function rowsBySelection(positions: readonly number[] | undefined): RowOf {
+function rowsBySelection(positions: readonly number[] | undefined): RowOf {
   if (!positions) return (position) => position;
   const rows = new Map(positions.map((position, row) => [position, row]));
   return (position) => rows.get(position);

@@ -26,7 +26,7 @@ export interface TraceSink {
 }
 
 /** The bytes of numbers in a dtype, each rounded to it, as its file has them. */
-export function encoded(values: ArrayLike<number>, dtype: TraceDtype): Uint8Array {
+function encoded(values: ArrayLike<number>, dtype: TraceDtype): Uint8Array {
   const stored = ARRAYS[dtype](values);
   return new Uint8Array(stored.buffer, stored.byteOffset, stored.byteLength);
 }
@@ -56,7 +56,7 @@ function rowOf({ dtype, shape }: PlannedTensor): { values: number; bytes: number
   return { values, bytes: (values * DTYPE_BITS[dtype]) / 8 };
 }
 
-export function bytesOf({ dtype, shape }: PlannedTensor): number {
+function bytesOf({ dtype, shape }: PlannedTensor): number {
   return shape.reduce((product, length) => product * length, DTYPE_BITS[dtype] / 8);
 }
 

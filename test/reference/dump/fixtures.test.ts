@@ -10,7 +10,10 @@ import { openDump } from '../../../src/reference/dump/open.js';
 import { flat } from '../../../src/tensor/tensor.js';
 import { FIXTURES, fixture } from '../../support/fixtures.js';
 
-const NAMES = readdirSync(join(FIXTURES, 'dumps')).map((file) => file.replace('.safetensors', ''));
+// But the one of a port with a mistake.
+const NAMES = readdirSync(join(FIXTURES, 'dumps'))
+  .map((file) => file.replace('.safetensors', ''))
+  .filter((name) => name !== 'wrong-port');
 
 function opened(name: string) {
   const checkpoint = [fixture(name), fixture(join('families', name))].find((folder) => existsSync(folder))!;

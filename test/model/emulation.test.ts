@@ -25,13 +25,23 @@ describe.each(RECORDS.filter(({ own }) => own))('$name in $dtype against transfo
   });
 });
 
-/** Those in which a sum in another order turns a rounding of the very first token. */
-const TURNED_AT_ONCE = ['qwen2-max-window-layers', 'qwen2-moe', 'smollm3'];
+/** Those in which a sum in another order turns a rounding of the very first token, and so the rest. */
+const TURNED_AT_ONCE = [
+  'qwen2-max-window-layers',
+  'qwen2-moe',
+  'smollm3',
+  'tiny-deepseek-v3-bf16',
+  'tiny-llama-linear-bf16',
+];
+
+/** Whose attention transformers runs fused, rounding what is not rounded elsewhere (src/model/families/falcon.ts). */
+const FUSED = ['falcon-alibi'];
 
 describe.each(RECORDS.filter(({ own }) => !own))('$name in $dtype against transformers', (record) => {
   it('rounds where its family does', async () => {
     const { floor, apart } = await emulationErrors(record);
-    expect(apart.rms).toBeLessThan(0.75 * floor.rms);
+    const near = [...TURNED_AT_ONCE, ...FUSED].includes(record.name) ? 0.75 : 0.3;
+    expect(apart.rms).toBeLessThan(near * floor.rms);
     const same = (await firstLogits(record)).every((logit, i) => Object.is(logit, firstRecorded(record)[i]));
     expect(same).toBe(!TURNED_AT_ONCE.includes(record.name));
   });

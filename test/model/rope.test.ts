@@ -52,6 +52,16 @@ it.each(
   }
 });
 
+it('has in float32 what float32 makes of fractions that it has not, too', () => {
+  // 1.0 / 10000.0 ** (torch.arange(0, 24, 2).float() / 24)
+  const expected = [
+    1, 0.46415889263153076, 0.2154434472322464, 0.10000000149011612, 0.04641588404774666, 0.02154434844851494,
+    0.009999999776482582, 0.00464158970862627, 0.002154434332624078, 0.0010000000474974513, 0.00046415894757956266, 0.00021544341871049255,
+  ]; // biome-ignore format: numbers
+  const { inFloat32 } = loadModel(fixture('austen-llama')).config.layers[0]!.attention.rope!;
+  expect(inFloat32).toEqual(expected);
+});
+
 it('takes a theta of 10,000 where none is given, as transformers does', () => {
   const { rope } = llama.configure(shape, origin).layers[0]!.attention;
   expect(rope!.frequencies[1]).toBeCloseTo(10_000 ** (-2 / 32), 14);

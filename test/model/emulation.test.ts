@@ -25,13 +25,23 @@ describe.each(RECORDS.filter(({ own }) => own))('$name in $dtype against transfo
   });
 });
 
-/** Those in which a sum in another order turns a rounding of the very first token. */
-const TURNED_AT_ONCE = ['qwen2-max-window-layers', 'qwen2-moe', 'smollm3'];
+/** Those in which a sum in another order turns a rounding of the very first token, and so the rest. */
+const TURNED_AT_ONCE = [
+  'qwen2-max-window-layers',
+  'qwen2-moe',
+  'smollm3',
+  'tiny-deepseek-v3-bf16',
+  'tiny-llama-linear-bf16',
+];
+
+/** Whose attention transformers runs fused, rounding what is not rounded elsewhere (src/model/families/falcon.ts). */
+const FUSED = ['falcon-alibi'];
 
 describe.each(RECORDS.filter(({ own }) => !own))('$name in $dtype against transformers', (record) => {
   it('rounds where its family does', async () => {
     const { floor, apart } = await emulationErrors(record);
-    expect(apart.rms).toBeLessThan(0.75 * floor.rms);
+    const near = [...TURNED_AT_ONCE, ...FUSED].includes(record.name) ? 0.75 : 0.3;
+    expect(apart.rms).toBeLessThan(near * floor.rms);
     const same = (await firstLogits(record)).every((logit, i) => Object.is(logit, firstRecorded(record)[i]));
     expect(same).toBe(!TURNED_AT_ONCE.includes(record.name));
   });
@@ -87,6 +97,17 @@ describe.each(['bfloat16', 'float16'] as const)('%s', (precision) => {
     expect(model.components.stores.dtype).toBe(precision);
   });
 
+  it('reads rows that are stored in another dtype as its own', async () => {
+    for (const kvDtype of ['float16', 'bfloat16', 'fp8_e4m3', 'int8'] as const) {
+      const model = loadModel(fixture('austen-llama'), { precision, kvDtype });
+      const cache = model.components.newCache();
+      await forward(model, [{ ids: [5, 6, 7, 8], cache }]);
+      const rows = flat(cache.blocks(0)[0]!.read('keys'));
+      expect(emulationOf(rows)).toBe(precision);
+      expect([...rows]).toEqual([...rows].map(settlingOf(rows)!));
+    }
+  });
+
   it('rounds weights that are wider', () => {
     const { weights } = loadModel(fixture('tiny-llama-yarn-bias-f32'), { precision });
     const dtype = precision === 'bfloat16' ? 'BF16' : 'F16';
@@ -95,6 +116,15 @@ describe.each(['bfloat16', 'float16'] as const)('%s', (precision) => {
     expect([weights.embedding.tokens.dtype, attention.query.weight.dtype]).toEqual([dtype, dtype]);
     const bias = attention.query.bias!;
     expect([...bias].map(settlingOf(bias)!)).toEqual([...bias]);
+  });
+
+  it('keeps the routing correction in float32, as transformers does', () => {
+    const correctionOf = (options: LoadOptions) => {
+      const { feedForward } = loadModel(fixture('austen-deepseek-v3'), options).weights.layers[1]!;
+      return feedForward.kind === 'experts' ? feedForward.correction : null;
+    };
+    const kept = correctionOf({ precision })!;
+    expect([emulationOf(kept), kept]).toEqual([null, correctionOf({})]);
   });
 
   it('expands latent attention as transformers does, unless another form is chosen', () => {

@@ -1,5 +1,6 @@
 import { readFileSync } from 'node:fs';
 import { describe, expect, it } from 'vitest';
+import { withSafetensors } from '../../src/checkpoint/safetensors/read.js';
 import { llama } from '../../src/model/families/llama.js';
 import { nemotron } from '../../src/model/families/nemotron.js';
 import { ropeOf } from '../../src/model/families/rope-config.js';
@@ -34,6 +35,32 @@ it.each(recorded)(
     }
   },
 );
+
+it.each(
+  recorded.filter(({ length }) => length === undefined).map(({ rope_parameters }, i) => ({ rope_parameters, i })),
+)('has the same in float32 as transformers comes to them from $rope_parameters', ({ rope_parameters, i }) => {
+  const inFloat32 = llama.configure({ ...shape, rope_parameters }, origin).layers[0]!.attention.rope!.inFloat32!;
+  const expected = withSafetensors(
+    fixture('emulation.safetensors'),
+    (file) => new Float32Array(file.read(`ropes.${i}`)),
+  );
+  if (rope_parameters.rope_type === 'default') expect([...inFloat32]).toEqual([...expected]);
+  expect(inFloat32.map(Math.fround)).toEqual(inFloat32);
+  // What stretches them is computed in float64 here: up to three units in the last place.
+  for (const [pair, frequency] of expected.entries()) {
+    expect(Math.abs(inFloat32[pair]! / frequency - 1)).toBeLessThan(3 * 2 ** -23);
+  }
+});
+
+it('has in float32 what float32 makes of fractions that it has not, too', () => {
+  // 1.0 / 10000.0 ** (torch.arange(0, 24, 2).float() / 24)
+  const expected = [
+    1, 0.46415889263153076, 0.2154434472322464, 0.10000000149011612, 0.04641588404774666, 0.02154434844851494,
+    0.009999999776482582, 0.00464158970862627, 0.002154434332624078, 0.0010000000474974513, 0.00046415894757956266, 0.00021544341871049255,
+  ]; // biome-ignore format: numbers
+  const { inFloat32 } = loadModel(fixture('austen-llama')).config.layers[0]!.attention.rope!;
+  expect(inFloat32).toEqual(expected);
+});
 
 it('takes a theta of 10,000 where none is given, as transformers does', () => {
   const { rope } = llama.configure(shape, origin).layers[0]!.attention;

@@ -110,3 +110,15 @@ it('a form that rounds nothing is exact: in float32 also float64, in float64 tha
   expect([kindOf('float32', 'float32'), kindOf('float64', 'float32')]).toEqual(['exact', 'exact']);
   expect([kindOf('float32', 'float64'), kindOf('float64', 'float64')]).toEqual(['lossy', 'exact']);
 });
+
+it('in an emulated precision a form is exact that holds its numbers, and what is only reordered is another function', () => {
+  const plain = textbook({ visibility: 'auto', positions: 'absolute' });
+  const kindOf = (kvDtype: 'float32' | 'float16' | 'bfloat16', precision: 'float16' | 'bfloat16') =>
+    relationOf({ ...plain, kvDtype }, { ...plain, kvDtype: 'auto' }, model.config, 20, precision).kind;
+  expect([kindOf('bfloat16', 'bfloat16'), kindOf('float32', 'bfloat16')]).toEqual(['exact', 'exact']);
+  expect([kindOf('float16', 'bfloat16'), kindOf('bfloat16', 'float16')]).toEqual(['lossy', 'lossy']);
+  const { config } = loadModel(fixture('tiny-deepseek-v3-bf16'));
+  const toAbsorbed = (precision: 'float32' | 'bfloat16') =>
+    relationOf({ ...plain, attention: 'mla' }, { ...plain, attention: 'mla-naive' }, config, 20, precision).kind;
+  expect([toAbsorbed('float32'), toAbsorbed('bfloat16')]).toEqual(['reordered', 'lossy']);
+});

@@ -47,6 +47,24 @@ describe.each(EMULATED_PRECISIONS)('%s', (precision) => {
     },
   );
 
+  test.prop([fc.nat(precision === 'bfloat16' ? 0x7f7e : 0x7bfe), fc.boolean()])(
+    'rounds the middle of two numbers to the even one, and what lies beside it to the nearer',
+    (word, negative) => {
+      const table = tableOf(dtype)!;
+      const sign = negative ? -1 : 1;
+      const [below, above] = [table[word]!, table[word + 1]!];
+      const middle = (below + above) / 2;
+      const nudge = (above - below) / 64;
+      const data = floats(precision, 3);
+      data.set([middle, middle - nudge, middle + nudge].map((value) => sign * value));
+      if (Math.fround(middle) !== middle || Math.fround(middle + nudge) !== middle + nudge) return; // subnormal in float32
+      const expected = [word % 2 === 0 ? below : above, below, above].map((value) => sign * value);
+      expect([...data].map(round)).toEqual(expected);
+      settleInPlace(data);
+      expect([...data]).toEqual(expected);
+    },
+  );
+
   test.prop([fc.nat(65535)])('keeps every number that it has', (word) => {
     const value = tableOf(dtype)![word]!;
     expect(Object.is(round(value), value)).toBe(true);

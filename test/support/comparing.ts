@@ -1,9 +1,22 @@
 /** Dumps for tests of comparisons: of other implementations, whole or with faults. */
 
+import { type LoadOptions, loadModel, type Model } from '../../src/model/load.js';
+import type { Comparison, TensorComparison } from '../../src/reference/compare/comparison.js';
 import type { Dump, DumpTensor } from '../../src/reference/dump/dump.js';
 import { openDump } from '../../src/reference/dump/open.js';
 import type { Floats } from '../../src/tensor/tensor.js';
 import { fixture } from './fixtures.js';
+
+/** A prompt for comparisons. */
+export const IDS = [3, 1, 4, 1, 5, 9, 2, 6, 5, 3, 5, 8, 9, 7, 9, 3, 2, 3, 8, 4];
+
+export function load(name: string, options: LoadOptions = {}): Model {
+  return loadModel(fixture(name), options);
+}
+
+export function tensorOf({ tensors }: Comparison, name: string): TensorComparison {
+  return tensors.find((tensor) => tensor.name === name)!;
+}
 
 /** What transformers computed (`fixtures/dumps`), and of which checkpoint. */
 export const DUMPS = [

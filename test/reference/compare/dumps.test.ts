@@ -1,0 +1,71 @@
+import { writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { describe, expect, it } from 'vitest';
+import { compare } from '../../../src/reference/compare/index.js';
+import { dumpOf } from '../../../src/reference/dump/in-memory.js';
+import { readNameMap } from '../../../src/reference/dump/name-map.js';
+import { trace } from '../../../src/reference/trace/index.js';
+import { changed, IDS, load, planted, tensorOf } from '../../support/comparing.js';
+import { temporaryFolder } from '../../support/fixtures.js';
+
+describe('what a dump may lack or have too much of', () => {
+  const model = load('tiny-llama-rope3-f16');
+
+  it('NaN is different, where it is', async () => {
+    const theirs = planted(await trace(model, IDS), 'layers.1.attention.v', 5 * 32 + 17, () => Number.NaN);
+    const found = await compare(theirs, model);
+    expect(found.first).toMatchObject({ tensor: 'layers.1.attention.v', position: 5, head: 1, index: [1, 1] });
+    expect(found.tensors.filter(({ verdict }) => verdict === 'different')).toHaveLength(1);
+  });
+
+  it('logits alone, with tokens given', async () => {
+    const logits = (await trace(model, IDS, { capture: 'logits' })).tensors.get('logits')!;
+    const theirs = dumpOf({ logits: { shape: logits.shape, data: logits.read() } });
+    await expect(compare(theirs, model)).rejects.toThrow(/no tensor input_ids.*--ids/);
+    expect(await compare(theirs, model, { ids: IDS })).toMatchObject({ verdict: 'identical' });
+    const other = dumpOf({
+      input_ids: { shape: [2], data: [1, 2] },
+      logits: { shape: logits.shape, data: logits.read() },
+    });
+    await expect(compare(other, model, { ids: IDS })).rejects.toThrow(/not the tokens that were given/);
+  });
+
+  it('names by a table of the user', async () => {
+    const named = changed(await trace(model, IDS), ({ name }) =>
+      name.endsWith('attention.q')
+        ? { name: name.replace('layers.', 'block').replace('.attention.q', '/Q') }
+        : undefined,
+    );
+    expect((await compare(named, model)).unknown).toEqual(['block0/Q', 'block1/Q']);
+    const file = join(temporaryFolder(), 'map.json');
+    writeFileSync(file, '{"block{i}/Q": "layers.{i}.attention.q"}');
+    const found = await compare(named, model, { map: readNameMap(file) });
+    expect(found.unknown).toEqual([]);
+    expect(tensorOf(found, 'layers.1.attention.q').theirName).toBe('block1/Q');
+  });
+
+  it('experts in another order are the same choice; another expert is not, unless the router was near a tie', async () => {
+    const experts = load('tiny-deepseek-v3-bf16');
+    const theirs = await trace(experts, IDS);
+    const reversed = changed(theirs, ({ name, shape, read }) => {
+      if (!/router\.(experts|weights)$/.test(name)) return undefined;
+      const values = read().slice();
+      for (let r = 0; r < values.length; r += shape[1]!) values.subarray(r, r + shape[1]!).reverse();
+      return { values };
+    });
+    expect(await compare(reversed, experts)).toMatchObject({ verdict: 'identical' });
+    const point = 'layers.1.router.experts';
+    const chosen = theirs.tensors.get(point)!.read();
+    const unused = [...Array(8).keys()].filter((e) => !chosen.subarray(0, 3).includes(e));
+    const other = await compare(
+      planted(theirs, point, 0, () => unused.at(-1)!),
+      experts,
+    );
+    expect(tensorOf(other, point).verdict).toBe('different');
+    expect(
+      tensorOf(other, point)
+        .rows.filter(({ verdict }) => verdict === 'different')
+        .map(({ position }) => position),
+    ).toEqual([0]);
+  });
+});

@@ -1,4 +1,4 @@
-import { existsSync, readdirSync } from 'node:fs';
+import { existsSync, readdirSync, statSync } from 'node:fs';
 import { join } from 'node:path';
 import { describe, expect, it } from 'vitest';
 import { type LoadOptions, loadModel } from '../../../src/model/load.js';
@@ -10,6 +10,7 @@ import { type TraceOptions, trace, writeTrace } from '../../../src/reference/tra
 import { flat } from '../../../src/tensor/tensor.js';
 import { expectSameBits } from '../../support/bits.js';
 import { FAMILY_CHECKPOINTS, fixture, goldenOptions, temporaryFolder } from '../../support/fixtures.js';
+import { living } from '../../support/heap.js';
 
 const IDS = [3, 1, 4, 1, 5, 9, 2, 6, 5, 3, 5];
 const modelOf = (name: string, options: LoadOptions = {}) => loadModel(fixture(name), options);
@@ -148,6 +149,26 @@ describe('a trace', () => {
     }
     expect(Math.max(...valuesOf(noisy, 'noise.logits'))).toBeGreaterThan(0);
     expect(Math.max(...valuesOf(noisy, 'noise.logits'))).toBeLessThan(1e-5);
+  });
+
+  it('goes to its file as it comes: little of it is in memory', async () => {
+    const model = modelOf('tiny-llama-rope3-f16');
+    const ids = Array.from({ length: 320 }, (_, i) => (i * 7) % 256);
+    const run = async (write: (options: TraceOptions) => Promise<unknown>) => {
+      const before = await living();
+      let [most, layers] = [0, 0];
+      const pause = async () => {
+        if (++layers % 16 === 0) most = Math.max(most, (await living()) - before);
+      };
+      await write({ capture: 'all', prefillChunk: 16, pause });
+      return most;
+    };
+    const file = join(temporaryFolder(), 'trace.safetensors');
+    const inFile = await run((options) => writeTrace(file, model, ids, options));
+    const inMemory = await run((options) => trace(model, ids, options));
+    const bytes = statSync(file).size;
+    expect(inMemory).toBeGreaterThan(0.9 * bytes); // what is measured can be told
+    expect(inFile).toBeLessThan(0.3 * bytes);
   });
 
   it('shows a splice what it recorded, and goes on with what that says', async () => {

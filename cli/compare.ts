@@ -32,7 +32,9 @@ export function compareCommand(): Command {
         });
         return;
       }
-      const useless = ['model', 'bisect', ...RUN_FLAGS].find((name) => self.getOptionValueSource(name) === 'cli');
+      const useless = ['model', 'bisect', 'ids', 'idsFile', ...RUN_FLAGS].find(
+        (name) => self.getOptionValueSource(name) === 'cli',
+      );
       if (useless)
         throw new UsageError(`--golden: the file decides how it was run; leave out --${dashed(useless)}, or --golden.`);
       await compared(theirs, flags, [golden], async (dump, options) => compare(dump, golden, options));

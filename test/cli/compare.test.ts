@@ -68,7 +68,13 @@ describe('touchstone compare', () => {
     expect(numbers).toMatch(/logits \[7, 256\] in float32, 3 generated tokens, \d+ tensors/);
     expect(json(['compare', RIGHT, '--golden', golden], 0).verdict).toBe('within noise');
     expect(json(['compare', WRONG, '--golden', golden], 1).verdict).toBe('different');
-    for (const flag of [['--model', MODEL], ['--bisect'], ['--attention', 'mha'], ['--cache', 'paged']]) {
+    for (const flag of [
+      ['--model', MODEL],
+      ['--ids', '1'],
+      ['--bisect'],
+      ['--attention', 'mha'],
+      ['--cache', 'paged'],
+    ]) {
       const { err, code } = touchstone(['compare', RIGHT, '--golden', golden, ...flag]);
       expect(code).toBe(2);
       expect(err).toMatch(new RegExp(`--golden: the file decides how it was run; leave out ${flag[0]}, or --golden`));

@@ -3,18 +3,16 @@ import { RequestError, UsageError } from '../../errors.js';
 import type { Model } from '../../model/load.js';
 import type { Dump } from '../dump/dump.js';
 import type { NameMap } from '../dump/name-map.js';
-import { matchNames } from '../dump/names.js';
 import { openDump } from '../dump/open.js';
 import { inNamedForm } from '../trace/index.js';
 import { planOf } from '../trace/plan.js';
 import type { Splice } from '../trace/run.js';
 import type { Named } from './comparer.js';
 import type { Bisection, ComparedDtype, Comparison } from './comparison.js';
-import { isBeside } from './names.js';
 import { openReference, type Reference, referenceOf } from './reference.js';
 import { expectSameTokens } from './rows.js';
 import { spliceable, splicing } from './splice.js';
-import { compareWith, dtypeOf, partingsOf } from './tensors.js';
+import { compareWith, dtypeOf, namesOf, partingsOf } from './tensors.js';
 import { idsOf, type ModelOptions, pairFor, referenceFrom } from './with-model.js';
 
 export interface CompareOptions extends Omit<ModelOptions, 'splice'> {
@@ -112,12 +110,8 @@ async function pointsFor(
   const planned = await planOf(model, ids[0]!, { rows: 1, tokens: 1 }, { capture: 'all' });
   const names = planned.map(({ name }) => name);
   const { config } = model;
-  const theirNames = [...theirs.tensors.keys()].filter((name) => !isBeside(name));
-  const { pairs } = matchNames(theirNames, (name) => names.includes(name), { config, ...(map ? { map } : {}) });
-  const named = pairs.map(
-    ({ theirs: name, ours, ...pair }): Named => ({ name: ours, tensor: theirs.tensors.get(name)!, ...pair }),
-  );
-  const wanted = new Set(pairs.flatMap(({ ours, alternatives }) => [ours, ...alternatives]));
+  const { named } = namesOf(theirs, new Set(names), { config, map });
+  const wanted = new Set(named.flatMap(({ name, alternatives }) => [name, ...alternatives]));
   return {
     named,
     points: (point) => wanted.has(point) || point === 'logits' || isRouter(point),

@@ -1,4 +1,5 @@
 /** Holds what another implementation computed against ours, tensor by tensor in the order of the data's flow. */
+import { RequestError } from '../../errors.js';
 import type { ModelConfig } from '../../model/config.js';
 import type { Dump } from '../dump/dump.js';
 import { matchNames } from '../dump/names.js';
@@ -20,13 +21,14 @@ export interface CompareOptions {
   readonly dtype?: ComparedDtype | undefined;
 }
 
-/** Compares with an open reference. */
+/** Compares with an open reference. @throws RequestError where there is nothing to compare */
 export function compareWith(theirs: Dump, reference: Reference, options: CompareOptions = {}): Comparison {
-  const { named, unknown, notes } = namesOf(theirs, reference, options);
+  const { named, unknown, notes } = namesOf(theirs, reference.points, options);
   const dtype = options.dtype ?? dtypeOf(named);
   const comparer = new Comparer(theirs, reference, dtype);
   const tensors = named.map((own) => comparer.compare(own)).sort((a, b) => inFlow(a.name, b.name));
   const tokens = tokensCompared(theirs, reference, comparer);
+  if (tensors.length === 0 && !tokens) throw nothingKnown(theirs, unknown);
   const had = new Set(tensors.map(({ name }) => name));
   return {
     verdict: worstOf([...tensors.map(({ verdict }) => verdict), ...(tokens ? [tokens.verdict] : [])]),
@@ -40,11 +42,12 @@ export function compareWith(theirs: Dump, reference: Reference, options: Compare
     bisection: null,
     unknown,
     missing: [...reference.points].filter((point) => !had.has(point)).sort(inFlow),
-    notes: [...notes, ...leftOut(theirs, reference)],
+    notes: [...notes, ...leftOut(theirs, reference), ...narrowerOf(named, dtype)],
   };
 }
 
-function namesOf(theirs: Dump, { points }: Reference, { config = null, map }: CompareOptions) {
+/** Their tensors beside ours. @param points the names of ours */
+export function namesOf(theirs: Dump, points: ReadonlySet<string>, { config = null, map }: CompareOptions) {
   const names = [...theirs.tensors.keys()].filter((name) => !isBeside(name));
   const match = matchNames(names, (name) => points.has(name), { config, ...(map ? { map } : {}) });
   const named = match.pairs.map(
@@ -68,6 +71,27 @@ export function dtypeOf(named: readonly Pick<Named, 'name' | 'tensor'>[]): Compa
   const computed = named.filter(({ name }) => name !== 'embeddings' && !isWholeNumbers(name));
   const counted = computed.length > 0 ? computed : named;
   return dtypeOfDump(counted.map(({ tensor }) => dtypeOfValues(tensor.read())));
+}
+
+/** Tensors in 16 bits among others that are not: they are judged as the others are, unless a user says otherwise. */
+function narrowerOf(named: readonly Named[], dtype: ComparedDtype): string[] {
+  if (dtype.endsWith('16')) return [];
+  const narrow = named.filter(
+    ({ name, tensor }) => name !== 'embeddings' && !isWholeNumbers(name) && dtypeOfValues(tensor.read()).endsWith('16'),
+  );
+  if (narrow.length === 0) return [];
+  const which = narrow.slice(0, 3).map(({ name }) => name);
+  return [
+    `${narrow.length} of their tensors have values of 16 bits, and are judged as ${dtype} (${which.join(', ')}${narrow.length > 3 ? ', ...' : ''}); --dtype says otherwise.`,
+  ];
+}
+
+function nothingKnown({ path, tensors }: Dump, unknown: readonly string[]): RequestError {
+  if (tensors.size === 0) return new RequestError(`${path}: it holds no tensor.`);
+  const names = unknown.length > 0 ? `: ${unknown.slice(0, 5).join(', ')}${unknown.length > 5 ? ', ...' : ''}` : '';
+  return new RequestError(
+    `${path}: nothing can be compared, since no name of its ${tensors.size} tensors is known${names}; say what they are with --map FILE (map).`,
+  );
 }
 
 /** Where those that are different part, in order; if none is, those that are suspicious. */

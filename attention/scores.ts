@@ -70,9 +70,7 @@ export function scoreOf(
   return stores.biased && settle ? settle(sum) : sum;
 }
 
-type Rounding = (x: number) => number;
-
-function biasOf(alibi: Alibi, h: number, query: number, key: number, settle: Rounding | null): number {
+function biasOf(alibi: Alibi, h: number, query: number, key: number, settle: ((x: number) => number) | null): number {
   const { slopes, form, factor, emulatedAs } = alibi;
   if (settle && emulatedAs === 'key') return settle(factor * slopes[h]! * key);
   if (form === 'distance') return factor * slopes[h]! * (key - query);

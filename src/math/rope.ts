@@ -45,7 +45,7 @@ export function rotationAt(rope: Rope, positions: Int32Array, precision: Precisi
   const cos_TR = floats(precision, positions.length * half);
   const sin_TR = floats(precision, positions.length * half);
   const { frequencies, angle } = isEmulated(precision)
-    ? { frequencies: rope.inFloat32 ?? rope.frequencies.map(Math.fround), angle: Math.fround }
+    ? { frequencies: inFloat32(rope), angle: Math.fround }
     : { frequencies: rope.frequencies, angle: (x: number) => x };
   positions.forEach((position, t) => {
     for (let i = 0; i < half; i++) {
@@ -57,6 +57,14 @@ export function rotationAt(rope: Rope, positions: Int32Array, precision: Precisi
   const { dim, pairs, stores = 'each' } = rope;
   if (stores !== 'once') for (const table of [cos_TR, sin_TR]) settleInPlace(table);
   return { dim, pairs, stores, cos_TR, sin_TR };
+}
+
+/** Those of transformers where they are these but for roundings: whoever puts other frequencies into a rope means those. */
+function inFloat32({ frequencies, inFloat32: known }: Rope): number[] {
+  return frequencies.map((frequency, i) => {
+    const single = known?.[i] ?? frequency;
+    return Math.abs(single - frequency) <= 1e-5 * Math.abs(frequency) ? single : Math.fround(frequency);
+  });
 }
 
 /** Rotates R values of every head of x [T, heads, dim], from `from` on: a pair (a, b) -> (a cos - b sin, b cos + a sin). */

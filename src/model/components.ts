@@ -31,6 +31,7 @@ export interface RunOptions extends CacheSizes {
   readonly kernel: KernelName;
   /** What the kernel gpu runs on. `auto`: a GPU if there is one, else the processor. */
   readonly device: DeviceChoice;
+  /** `bfloat16`, `float16`: float32, and rounded where PyTorch rounds when it runs in that dtype (src/tensor/emulated.ts). */
   readonly precision: Precision;
 }
 

@@ -1,9 +1,10 @@
 /**
  * Precisions that are emulated: numbers as PyTorch stores them in bfloat16 or float16.
  *
- * PyTorch computes one operation of these dtypes in float32 (sums are accumulated in it) and rounds once, as it stores the result. So do we: values
- * lie in a float32 array of a class that names the dtype, the arithmetic inside an operation is that of float32, and what an operation
- * gives is *settled*: rounded to the dtype, in place. Where operations begin and end is what transformers writes down, family by family.
+ * PyTorch computes one operation of these dtypes in float32 (sums are accumulated in it) and rounds once, as it stores the result. So do we, but for the
+ * sums of linear layers, which are exact (src/math/linear.ts): values lie in a float32 array of a class that names the dtype, the arithmetic inside an operation is
+ * that of float32, and what an operation gives is *settled*: rounded to the dtype, in place. Where operations begin and end is what transformers writes down,
+ * family by family.
  *
  * The class goes along with `subarray`, `slice` and `map`, and nothing is settled by storing alone: between two roundings an array may hold
  * other numbers.

@@ -4,13 +4,14 @@ import { cosineText, count, figures, plural } from '../src/reference/compare/num
 import {
   aroundLines,
   bisectionLines,
-  divergenceText,
   type First,
   firstOf,
   firstText,
   isGood,
   problemText,
   ratioText,
+  rootGroups,
+  rootText,
   tokensText,
   verdictText,
 } from '../src/reference/compare/words.js';
@@ -46,17 +47,19 @@ function annotationsOf(comparison: Comparison): Annotation[] {
   const first = firstOf(comparison);
   if (first === null)
     return [{ level: levelOf(verdict), title: 'touchstone compare', lines: [verdictText(comparison)] }];
-  const roots = (bisection?.roots ?? []).filter(({ tensor }) => nameOf(first) !== tensor);
-  const said = new Set([nameOf(first), ...roots.map(({ tensor }) => tensor)]);
+  const roots = bisection
+    ? rootGroups(bisection).filter((group) => !group.some(({ tensor }) => nameOf(first) === tensor))
+    : [];
+  const said = new Set([nameOf(first), ...(bisection?.roots ?? []).map(({ tensor }) => tensor)]);
   const follows = new Set(bisection?.tensors.filter(({ verdict: of }) => isGood(of)).map(({ name }) => name));
   const others = tensors.filter(({ name, verdict: of }) => !isGood(of) && !said.has(name) && !follows.has(name));
   return [
     firstAnnotation(comparison, first),
     ...roots.map(
-      (root): Annotation => ({
-        level: levelOf(root.verdict),
-        title: `Root cause: ${root.tensor}`,
-        lines: [divergenceText(root)],
+      (group): Annotation => ({
+        level: levelOf(group[0].verdict),
+        title: `Root cause: ${group[0].tensor}`,
+        lines: [rootText(group, null)],
       }),
     ),
     ...(tokens && first.kind !== 'tokens' && !isGood(tokens.verdict)

@@ -5,7 +5,7 @@ import { problemText } from '../src/reference/compare/words.js';
 import { patternsOf } from './compare-groups.js';
 
 export function comparedText({ theirs, ours, dtype, precision }: Comparison): string {
-  return `compared: ${theirs} (${dtype}) with ${ours} (${precision})`;
+  return `compared: ${theirs}, in ${dtype}, with ${ours}, in ${precision}`;
 }
 
 export function klText({ name, measures }: TensorComparison): string[] {

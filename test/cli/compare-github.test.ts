@@ -100,7 +100,7 @@ describe('the summary of a job', () => {
 
   it('is short where all is well', () => {
     expect(comparisonMarkdown(comparisonOf([tensorOf('logits', [0])]))).toBe(
-      '### touchstone compare: identical\n\n1 tensor, bit for bit\n\n- compared: dump.safetensors (float32) with austen-llama (float32)\n',
+      '### touchstone compare: identical\n\n1 tensor, bit for bit\n\n- compared: dump.safetensors, in float32, with austen-llama, in float32\n',
     );
   });
 

@@ -2,7 +2,7 @@
 import {
   type Comparison,
   type Measures,
-  type Parting,
+  type Root,
   type RowComparison,
   type TensorComparison,
   type Verdict,
@@ -56,9 +56,9 @@ export function problemOf(name: string, problem: string): TensorComparison {
   return { ...tensorOf(name, []), verdict: 'different', ...none };
 }
 
-export function divergenceOf(tensor: TensorComparison, more: Partial<Parting> = {}): Parting {
+export function divergenceOf(tensor: TensorComparison, more: Partial<Root> = {}): Root {
   const { name, theirName, verdict, worst } = tensor;
-  return { ...worst!, tensor: name, theirName, layer: layerOfPoint(name), verdict, ...more };
+  return { ...worst!, tensor: name, theirName, layer: layerOfPoint(name), verdict, unseen: [], ...more };
 }
 
 export function comparisonOf(tensors: readonly TensorComparison[], more: Partial<Comparison> = {}): Comparison {

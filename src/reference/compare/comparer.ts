@@ -79,7 +79,7 @@ export class Comparer {
   /** What may be behind a shape that holds nothing of ours. */
   private hint(name: string): string {
     const absorbed =
-      this.reference.attention.includes('mla-naive') && /\.attention\.(q_rope|k_rope|v|heads)$/.test(name);
+      this.reference.attention.includes('mla-naive') && /\.attention\.(q|k|v|q_rope|k_rope|heads)$/.test(name);
     return absorbed
       ? ' Where it is latent attention in its absorbed form, compare with the same (--attention mla).'
       : '';

@@ -136,6 +136,11 @@ export interface TokenDifference {
 /** Each tensor made by us from their own values of what it is made of: a root cause differs, what it caused does not. */
 export interface Bisection {
   readonly tensors: readonly TensorComparison[];
-  /** The tensors that are wrong by themselves. */
-  readonly roots: readonly Parting[];
+  /** The tensors that are wrong by themselves, or for what they have not told. */
+  readonly roots: readonly Root[];
+}
+
+export interface Root extends Parting {
+  /** Ours between this tensor and what they have before it: the mistake may lie in any of them. */
+  readonly unseen: readonly string[];
 }

@@ -3,8 +3,9 @@ import { roundTo16, tableOf } from '../../tensor/dtype.js';
 import type { Floats } from '../../tensor/tensor.js';
 import type { ComparedDtype } from './comparison.js';
 
-/** The narrowest dtype that has all these values. */
-export function dtypeOfValues(values: Floats): ComparedDtype {
+/** The narrowest dtype that has all these values; null: they are whole numbers, which say nothing. */
+export function dtypeOfValues(values: Floats): ComparedDtype | null {
+  if (values.every((value) => Number.isInteger(value) || !Number.isFinite(value))) return null;
   if (values.every((value) => isOf('BF16', value))) return 'bfloat16';
   if (values.every((value) => isOf('F16', value))) return 'float16';
   return values.every((value) => Object.is(Math.fround(value), value) || Number.isNaN(value)) ? 'float32' : 'float64';
@@ -18,9 +19,9 @@ function isOf(dtype: 'BF16' | 'F16', value: number): boolean {
  * The dtype that most tensors have. Weights that pass through unchanged (embeddings) say nothing, nor do tensors that are kept wider on
  * purpose (logits, softmax), as long as they are few.
  */
-export function dtypeOfDump(each: readonly ComparedDtype[]): ComparedDtype {
+export function dtypeOfDump(each: readonly (ComparedDtype | null)[]): ComparedDtype {
   const counts = new Map<ComparedDtype, number>();
-  for (const dtype of each) counts.set(dtype, (counts.get(dtype) ?? 0) + 1);
+  for (const dtype of each) if (dtype) counts.set(dtype, (counts.get(dtype) ?? 0) + 1);
   const [most] = [...counts].sort(([, a], [, b]) => b - a);
   return most?.[0] ?? 'float32';
 }

@@ -1,18 +1,21 @@
 /** Holds what another implementation computed against a model or a golden. */
 import { RequestError, UsageError } from '../../errors.js';
 import type { Model } from '../../model/load.js';
+import { nearestOf } from '../dump/canonical.js';
 import type { Dump } from '../dump/dump.js';
 import type { NameMap } from '../dump/name-map.js';
 import { openDump } from '../dump/open.js';
 import { inNamedForm } from '../trace/index.js';
 import { planOf } from '../trace/plan.js';
 import type { Splice } from '../trace/run.js';
+import { bisectionOf } from './bisect.js';
 import type { Named } from './comparer.js';
-import type { Bisection, ComparedDtype, Comparison } from './comparison.js';
+import type { ComparedDtype, Comparison } from './comparison.js';
+import { inFlow } from './names.js';
 import { openReference, type Reference, referenceOf } from './reference.js';
 import { expectSameTokens } from './rows.js';
 import { spliceable, splicing } from './splice.js';
-import { compareWith, dtypeOf, namesOf, partingsOf } from './tensors.js';
+import { compareWith, dtypeOf, namesOf } from './tensors.js';
 import { idsOf, type ModelOptions, pairFor, referenceFrom } from './with-model.js';
 
 export interface CompareOptions extends Omit<ModelOptions, 'splice'> {
@@ -134,28 +137,24 @@ function closing<Result>(reference: Reference, use: () => Result): Result {
 }
 
 /**
- * Our kernel goes from queries, keys and values to heads in one step, so what follows a wrong score in its layer's attention cannot be told from
- * what the score has caused: it is no root.
+ * @param points by our names or theirs
+ * @throws UsageError for a point that they have no values for, or after which nothing of theirs follows
  */
-function bisectionOf({ tensors }: Comparison): Bisection {
-  const all = partingsOf(tensors);
-  const wrong = new Set(all.map(({ tensor }) => tensor));
-  const follows = (point: string) => {
-    const at = INSIDE.findIndex((part) => point.endsWith(part));
-    return INSIDE.slice(0, Math.max(at, 0)).some((part) => wrong.has(point.replace(INSIDE[at]!, part)));
-  };
-  return { tensors, roots: all.filter(({ tensor }) => !follows(tensor)) };
-}
-
-const INSIDE = ['.attention.scores', '.attention.probabilities', '.attention.heads'];
-
-/** @throws UsageError for a point that they have no values for */
 function chosenFrom(all: readonly Named[], points: readonly string[], path: string): Named[] {
-  return points.map((point) => {
-    const own = all.find(({ name }) => name === point);
+  const chosen = points.map((point) => {
+    const own = all.find(({ name, tensor }) => name === point || tensor.name === point);
     if (own) return own;
+    const names = all.map(({ name }) => name);
     throw new UsageError(
-      `${path}: there is no tensor for ${point} that a pass could go on with; there are ${all.map(({ name }) => name).join(', ')}.`,
+      `${path}: there is no tensor for ${point} that a pass could go on with; ${names.length === 0 ? 'there is none at all' : `did you mean ${nearestOf(point, names)}?`}`,
     );
   });
+  const last = chosen
+    .map(({ name }) => name)
+    .sort(inFlow)
+    .at(-1)!;
+  if (all.some(({ name }) => inFlow(name, last) > 0)) return chosen;
+  throw new UsageError(
+    `${path}: nothing of theirs follows ${last}, so nothing would be learnt; choose an earlier point.`,
+  );
 }

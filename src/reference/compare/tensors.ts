@@ -1,6 +1,7 @@
 /** Holds what another implementation computed against ours, tensor by tensor in the order of the data's flow. */
 import { RequestError } from '../../errors.js';
 import type { ModelConfig } from '../../model/config.js';
+import { nearestCanonical } from '../dump/canonical.js';
 import type { Dump } from '../dump/dump.js';
 import { matchNames } from '../dump/names.js';
 import { isWholeNumbers, layerOfPoint } from '../trace/format.js';
@@ -23,12 +24,12 @@ export interface CompareOptions {
 
 /** Compares with an open reference. @throws RequestError where there is nothing to compare */
 export function compareWith(theirs: Dump, reference: Reference, options: CompareOptions = {}): Comparison {
-  const { named, unknown, notes } = namesOf(theirs, reference.points, options);
+  const { named, unknown, absent, notes } = namesOf(theirs, reference.points, options);
   const dtype = options.dtype ?? dtypeOf(named);
   const comparer = new Comparer(theirs, reference, dtype);
   const tensors = named.map((own) => comparer.compare(own)).sort((a, b) => inFlow(a.name, b.name));
   const tokens = tokensCompared(theirs, reference, comparer);
-  if (tensors.length === 0 && !tokens) throw nothingKnown(theirs, unknown);
+  if (tensors.length === 0 && !tokens) throw nothingKnown(theirs, absent, unknown);
   const had = new Set(tensors.map(({ name }) => name));
   return {
     verdict: worstOf([...tensors.map(({ verdict }) => verdict), ...(tokens ? [tokens.verdict] : [])]),
@@ -42,7 +43,13 @@ export function compareWith(theirs: Dump, reference: Reference, options: Compare
     bisection: null,
     unknown,
     missing: [...reference.points].filter((point) => !had.has(point)).sort(inFlow),
-    notes: [...notes, ...leftOut(theirs, reference), ...narrowerOf(named, dtype)],
+    notes: [
+      ...guessed(dtype, options),
+      ...narrowerOf(named, dtype),
+      ...leftOut(theirs, reference),
+      ...notCompared(theirs),
+      ...notes,
+    ],
   };
 }
 
@@ -61,9 +68,11 @@ export function namesOf(theirs: Dump, points: ReadonlySet<string>, { config = nu
           `${repeated.length} of their tensors hold what another one holds more directly, and are left out: ${list(repeated)}.`,
         ]
       : []),
-    ...(absent.length > 0 ? [`${absent.length} of their tensors are known, and not among ours: ${list(absent)}.`] : []),
+    ...(absent.length > 0
+      ? [`names of theirs that are known, but not of this model's tensors (${absent.length}): ${list(absent)}.`]
+      : []),
   ];
-  return { named, unknown: match.unknown, notes };
+  return { named, unknown: match.unknown, absent, notes };
 }
 
 /** What most of their tensors are in. Embeddings are weights, whose dtype is another matter. */
@@ -77,7 +86,8 @@ export function dtypeOf(named: readonly Pick<Named, 'name' | 'tensor'>[]): Compa
 function narrowerOf(named: readonly Named[], dtype: ComparedDtype): string[] {
   if (dtype.endsWith('16')) return [];
   const narrow = named.filter(
-    ({ name, tensor }) => name !== 'embeddings' && !isWholeNumbers(name) && dtypeOfValues(tensor.read()).endsWith('16'),
+    ({ name, tensor }) =>
+      name !== 'embeddings' && !isWholeNumbers(name) && dtypeOfValues(tensor.read())?.endsWith('16'),
   );
   if (narrow.length === 0) return [];
   const which = narrow.slice(0, 3).map(({ name }) => name);
@@ -86,12 +96,32 @@ function narrowerOf(named: readonly Named[], dtype: ComparedDtype): string[] {
   ];
 }
 
-function nothingKnown({ path, tensors }: Dump, unknown: readonly string[]): RequestError {
+function nothingKnown({ path, tensors }: Dump, absent: readonly string[], unknown: readonly string[]): RequestError {
   if (tensors.size === 0) return new RequestError(`${path}: it holds no tensor.`);
-  const names = unknown.length > 0 ? `: ${unknown.slice(0, 5).join(', ')}${unknown.length > 5 ? ', ...' : ''}` : '';
+  const few = (names: readonly string[]) => `${names.slice(0, 5).join(', ')}${names.length > 5 ? ', ...' : ''}`;
+  const why = [
+    ...(absent.length > 0 ? [`the model has no ${few(absent)}`] : []),
+    ...(unknown.length > 0
+      ? [`not known is what ${few(unknown)} means (nearest: ${nearestCanonical(unknown[0]!)})`]
+      : []),
+  ].join('; ');
   return new RequestError(
-    `${path}: nothing can be compared, since no name of its ${tensors.size} tensors is known${names}; say what they are with --map FILE (map).`,
+    `${path}: nothing can be compared${why === '' ? '' : `: ${why}`}; say what tensors are with --map FILE (in the library: map).`,
   );
+}
+
+/** What is in a dump, and not compared. */
+function notCompared({ tensors }: Dump): string[] {
+  const names = [...tensors.keys()].filter((name) => /^(block_table|layers\.\d+\.cache\..*)$/.test(name));
+  return names.length > 0 ? [`What caches hold is not compared (${names.length}): ${names[0]}, ...`] : [];
+}
+
+/** Noise of a dtype that was only guessed is said where it is wide. */
+function guessed(dtype: ComparedDtype, { dtype: told }: CompareOptions): string[] {
+  if (told || !dtype.endsWith('16')) return [];
+  return [
+    `Their values are all numbers of ${dtype}, so the noise is that of ${dtype}; --dtype float32 if they were only saved so.`,
+  ];
 }
 
 /** Where those that are different part, in order; if none is, those that are suspicious. */

@@ -3,8 +3,9 @@ import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { RequestError } from '../../errors.js';
+import { removedAtExit } from '../../files.js';
 import type { Model } from '../../model/load.js';
-import type { Precision } from '../../tensor/tensor.js';
+import { isEmulated, type Precision } from '../../tensor/tensor.js';
 import type { Dump } from '../dump/dump.js';
 import { counterpart } from '../trace/counterpart.js';
 import { type TraceOptions, writeTrace } from '../trace/index.js';
@@ -29,7 +30,7 @@ export function idsOf(theirs: Dump, { ids }: ModelOptions): readonly number[] {
   const prompt = inputIds ?? ids;
   if (prompt) return prompt.length > 0 ? [...prompt, ...generatedIds.slice(0, -1)] : [];
   throw new RequestError(
-    `${theirs.path}: it has no tensor input_ids, so the tokens of its pass must be given (--ids 1,2,3 or --ids-file, ids).`,
+    `${theirs.path}: it has no tensor input_ids, so the tokens of its pass must be given: --ids 1,2,3 or --ids-file FILE (in the library: ids).`,
   );
 }
 
@@ -42,13 +43,11 @@ export function pairFor(
   const own = model.options.precision;
   const load = (precision: Precision) =>
     noiseOf?.options.precision === precision ? noiseOf : counterpart(model, precision, ignoreConfigKeys);
-  if (dtype === 'float64') {
-    const [base, other] = own === 'float64' ? [model, load('float32')] : [load('float64'), model];
-    return { base, other };
-  }
-  if (dtype === 'float32' || dtype === own)
-    return { base: model, other: load(own === 'float64' ? 'float32' : 'float64') };
-  return { base: model, other: load(dtype) };
+  const run = (precision: Precision) => (own === precision ? model : load(precision));
+  if (dtype === 'float64') return { base: run('float64'), other: run('float32') }; // whose noise is scaled to float64's
+  if (isEmulated(own)) return { base: model, other: load('float64') }; // what a user asks for
+  if (dtype === 'float32') return { base: run('float32'), other: run('float64') };
+  return { base: run('float32'), other: load(dtype) };
 }
 
 /** Runs both, keeps the points that are asked for in a file until `close`. */
@@ -59,7 +58,11 @@ export async function referenceFrom(
   { pause, progress, splice }: ModelOptions,
 ): Promise<Reference> {
   const folder = mkdtempSync(join(tmpdir(), 'touchstone-'));
-  const remove = () => rmSync(folder, { recursive: true, force: true });
+  const kept = removedAtExit(folder);
+  const remove = () => {
+    rmSync(folder, { recursive: true, force: true });
+    kept();
+  };
   try {
     const path = join(folder, 'trace.safetensors');
     await writeTrace(path, base, ids, { capture: 'all', points, noiseOf: other, pause, progress, splice });
@@ -75,6 +78,6 @@ export async function referenceFrom(
   }
 }
 
-function nameOf({ files, config, options }: Model): string {
-  return `${files[0]?.replace(/[/\\]config\.json$/, '') ?? `a model of ${config.family}`} in ${options.precision}`;
+function nameOf({ files, config }: Model): string {
+  return files[0]?.replace(/[/\\]config\.json$/, '') ?? `a model of ${config.family}`;
 }

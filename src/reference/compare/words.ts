@@ -6,6 +6,7 @@ import {
   type Comparison,
   type Parting,
   type Place,
+  type Root,
   type TensorComparison,
   type TokenComparison,
   VERDICTS,
@@ -150,20 +151,52 @@ export function tokensText({ compared, equal, first, ambiguous }: TokenCompariso
 }
 
 /** What is wrong by itself, and what follows from it. */
-export function bisectionLines(comparison: Comparison, { tensors: made, roots }: Bisection): string[] {
+export function bisectionLines(comparison: Comparison, bisection: Bisection): string[] {
+  const { tensors: made, roots } = bisection;
   const first = firstOf(comparison);
   const above = first?.kind === 'value' ? first.tensor : null;
   const own = new Set(roots.map(({ tensor }) => tensor));
-  const verdicts = new Map(made.map(({ name, verdict }) => [name, verdict]));
   const others = comparison.tensors.filter(({ name, verdict }) => !isGood(verdict) && !own.has(name));
-  const found = others.map(({ name }) => verdicts.get(name));
-  const follow = found.filter((verdict) => verdict !== undefined && isGood(verdict)).length;
-  const unknown = found.filter((verdict) => verdict === undefined).length;
   return [
-    ...roots.map((root) => `root cause: ${root.tensor === above ? `${above}, as above` : divergenceText(root)}`),
+    ...rootGroups(bisection).map((group) => rootText(group, above)),
     ...(roots.length === 0 ? [noRootText(made)] : []),
-    ...followLines(roots.length, { follow, unknown, suspicious: others.length - follow - unknown }),
+    ...followLines(roots.length, fatesOf(others, made)),
   ];
+}
+
+/** Roots of one kind: the same mistake in each layer is one. */
+export function rootGroups({ roots }: Bisection): (readonly [Root, ...Root[]])[] {
+  const groups = new Map<string, [Root, ...Root[]]>();
+  for (const root of roots) {
+    const group = groups.get(kindOfPoint(root.tensor));
+    if (group) group.push(root);
+    else groups.set(kindOfPoint(root.tensor), [root]);
+  }
+  return [...groups.values()];
+}
+
+/** @param above the tensor that was told of already */
+export function rootText(group: readonly [Root, ...Root[]], above: string | null): string {
+  const [root] = group;
+  const text = root.tensor === above ? `${above}, as above` : divergenceText(root);
+  const layers = group.map(({ layer }) => layer!);
+  const more = group.length > 1 ? `; the same in layers ${rangesText(layers)}` : '';
+  return `root cause: ${text}${more}${unseenText(root)}`;
+}
+
+function unseenText({ unseen }: Root): string {
+  if (unseen.length === 0) return '';
+  const few = unseen.slice(-3).reverse().join(', ');
+  return `; or what lies before it, and is not in their dump: ${few}${unseen.length > 3 ? ` and ${count(unseen.length - 3)} more` : ''} (dump these next)`;
+}
+
+/** What becomes of tensors that are no root. */
+function fatesOf(others: readonly TensorComparison[], made: readonly TensorComparison[]): Others {
+  const own = new Map(made.map((tensor) => [tensor.name, tensor]));
+  const found = others.map(({ name }) => own.get(name));
+  const unknown = found.filter((tensor) => tensor === undefined || tensor.problem !== null).length;
+  const follow = found.filter((tensor) => tensor && tensor.problem === null && isGood(tensor.verdict)).length;
+  return { follow, unknown, suspicious: others.length - follow - unknown };
 }
 
 function noRootText(made: readonly TensorComparison[]): string {
@@ -186,6 +219,6 @@ function followLines(roots: number, { follow, suspicious, unknown }: Others): st
     ...(roots > 0 && follow > 0 ? [`${all ? 'everything else' : 'what'} follows from ${from}: ${right}`] : []),
     ...(roots > 0 && follow === 0 && all ? ['nothing else differs'] : []),
     ...(suspicious > 0 ? [`no root, and yet suspicious for their own inputs: ${plural(suspicious, 'tensor')}`] : []),
-    ...(unknown > 0 ? [`cannot be told, for want of inputs: ${plural(unknown, 'other tensor')}`] : []),
+    ...(unknown > 0 ? [`cannot be told: ${plural(unknown, 'other tensor')}`] : []),
   ];
 }

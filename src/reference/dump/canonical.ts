@@ -19,11 +19,15 @@ export function isCanonical(name: string): boolean {
   return KNOWN.has(name.replace(/^layers\.\d+\./, 'layers.{i}.'));
 }
 
-/** The name of a trace that another one is nearest to, by changes of a letter (Levenshtein 1966). */
+/** The name of a trace that another one is nearest to, with `{i}` for its layer. */
 export function nearestCanonical(name: string): string {
-  const pattern = name.replace(/\d+/, '{i}');
-  const distances = CANONICAL.map((known) => distance(pattern, known));
-  return CANONICAL[distances.indexOf(Math.min(...distances))]!;
+  return nearestOf(name.replace(/\d+/, '{i}'), CANONICAL);
+}
+
+/** Which of some names a name is nearest to, by changes of a letter (Levenshtein 1966). @param known at least one */
+export function nearestOf(name: string, known: readonly string[]): string {
+  const distances = known.map((other) => distance(name, other));
+  return known[distances.indexOf(Math.min(...distances))]!;
 }
 
 function distance(one: string, other: string): number {

@@ -34,7 +34,11 @@ export async function record(
   const recorder = selection.capture === 'all' ? new CacheRecorder(model, cache, last, sink) : null;
   const kept = selection.layers ? new Set(selection.layers) : null;
   const watching = watchedModel(model, (layer) => ({
-    ...(recorder && isKept(`layers.${layer}.cache`, 'all', kept) ? { call: (call) => recorder.see(layer, call) } : {}),
+    ...(recorder &&
+    isKept(`layers.${layer}.cache`, 'all', kept) &&
+    (selection.points?.(`layers.${layer}.cache`) ?? true)
+      ? { call: (call) => recorder.see(layer, call) }
+      : {}),
     ...scoresWatcher(layer, shapes, rowOf, (point, row, values) => sink.write(point, row, values)),
   }));
   const run = await runGreedy(watching, inputIds, cache, options, (point, value, from) => {

@@ -1,16 +1,12 @@
 /** The names of a trace, which those of all others are brought to (`fixtures/TRACE.md`). */
-
-const GLOBAL = ['input_ids', 'generated_ids', 'margins', 'positions', 'embeddings', 'final_norm', 'logits'] as const;
-
-/** Within `layers.{i}.` */
-const OF_LAYERS = [
-  'attention.input', 'attention.q', 'attention.k', 'attention.v', 'attention.latent', 'attention.rope_key', 'attention.q_rope', 'attention.k_rope',
-  'attention.rope_key_rope', 'attention.scores', 'attention.probabilities', 'attention.heads', 'attention.output', 'attention.output_norm', 'attention.residual',
-  'feed_forward.input', 'feed_forward.hidden', 'router.logits', 'router.experts', 'router.weights', 'feed_forward.output', 'feed_forward.output_norm', 'output',
-] as const; // biome-ignore format: a table
+import { OUTSIDE_LAYERS, TRACE_AXES } from '../trace/format.js';
+import { RUN_NAMES } from './run-names.js';
 
 /** Every name, `{i}` standing for a layer's number. */
-export const CANONICAL: readonly string[] = [...GLOBAL, ...OF_LAYERS.map((name) => `layers.{i}.${name}`)];
+export const CANONICAL: readonly string[] = [
+  ...RUN_NAMES,
+  ...Object.keys(TRACE_AXES).map((kind) => (OUTSIDE_LAYERS.has(kind) ? kind : `layers.{i}.${kind}`)),
+];
 
 const KNOWN: ReadonlySet<string> = new Set(CANONICAL);
 

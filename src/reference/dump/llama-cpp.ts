@@ -5,6 +5,7 @@
  */
 import type { LayerConfig, ModelConfig } from '../../model/config.js';
 import { tokensEnter } from './modules.js';
+import { runName } from './run-names.js';
 
 const NAME =
   /^(?<base>[A-Za-z][\w()]*?)(?:-(?<layer>\d+))?(?<rope>\.rope| \(rope\))?(?: \((?:reshaped|view|copy|cont)[^)]*\))*(?:#(?<again>\d+))?$/;
@@ -62,14 +63,17 @@ const OF_LAYERS: Readonly<Record<string, readonly string[]>> = {
 }; // biome-ignore format: a table
 
 const OUTSIDE: Readonly<Record<string, string>> = {
-  inp_tokens: 'input_ids', inp_embd: 'embeddings', embd: 'embeddings', inpL: 'embeddings', inp_norm: 'embeddings', inp_scaled: 'embeddings',
+  inp_embd: 'embeddings', embd: 'embeddings', inpL: 'embeddings', inp_norm: 'embeddings', inp_scaled: 'embeddings',
   result_norm: 'final_norm', result_output: 'logits',
 }; // biome-ignore format: a table
 
 function outside(base: string, again: number, config: ModelConfig | null): readonly string[] {
   // Gemma 2 and OLMo 2 say no layer of this one, so the n-th is that of layer n.
   if (base === 'ffn_post_norm') return [`layers.${again}.feed_forward.output_norm`];
-  if (again > 0 || !Object.hasOwn(OUTSIDE, base)) return [];
+  if (again > 0) return [];
+  const ofRun = runName(base);
+  if (ofRun) return [ofRun];
+  if (!Object.hasOwn(OUTSIDE, base)) return [];
   return /^(inp_)?embd$/.test(base) && config !== null && !tokensEnter(config) ? [] : [OUTSIDE[base]!];
 }
 

@@ -7,6 +7,7 @@
  */
 import type { LayerConfig, ModelConfig } from '../../model/config.js';
 import type { Place } from './place.js';
+import { runName } from './run-names.js';
 
 /** One layer that a path is in, with its model, where it is known. */
 interface Layer {
@@ -157,6 +158,8 @@ const MEANINGS: readonly (readonly [RegExp, Meaning])[] = [
 /** Outside of layers, by the last part of the path. */
 function globalMeaning({ path, side, again }: Place, config: ModelConfig | null): readonly string[] {
   if (side === 'input' || again > 0) return [];
+  const ofRun = runName(path);
+  if (ofRun) return [ofRun];
   const hidden = /^(?:.*\.)?(?:hidden_states|all_hidden_states)\.(\d+)$/.exec(path);
   if (hidden) return hiddenState(Number(hidden[1]), config);
   const found = GLOBALS.find(([pattern]) => pattern.test(path));
@@ -189,7 +192,4 @@ const GLOBALS: readonly (readonly [RegExp, (config: ModelConfig | null) => reado
   [/^(?:model|transformer|gpt_neox|model\.decoder)$/, (config) => (config && config.embedding.width !== config.width ? [] : ['final_norm'])],
   [/^(?:lm_head|embed_out|output|head)$/, (config) => (config && (config.head.scale !== 1 || config.head.softcap !== null) ? [] : ['logits'])],
   [/^(?:output_logits|scores)$/, named('logits')],
-  [/^(?:tokens|token_ids|prompt_ids)$/, named('input_ids')],
-  [/^(?:output_ids|generated|generated_tokens)$/, named('generated_ids')],
-  [/^(?:position_ids)$/, named('positions')],
 ]; // biome-ignore format: a table

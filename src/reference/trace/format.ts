@@ -61,6 +61,9 @@ export const TRACE_AXES: Readonly<Record<string, string>> = {
   logits: 'RN',
 };
 
+/** Points that are in no layer; all others are in each. */
+export const OUTSIDE_LAYERS: ReadonlySet<string> = new Set(['embeddings', 'final_norm', 'logits']);
+
 /** A point without its layer: `attention.q` of `layers.3.attention.q`. */
 export function kindOfPoint(point: string): string {
   return point.replace(/^layers\.\d+\./, '');

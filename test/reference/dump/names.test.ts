@@ -6,11 +6,28 @@ import { loadModel } from '../../../src/model/load.js';
 import { CANONICAL, isCanonical } from '../../../src/reference/dump/canonical.js';
 import { readNameMap } from '../../../src/reference/dump/name-map.js';
 import { canonicalNames, matchNames } from '../../../src/reference/dump/names.js';
+import { trace } from '../../../src/reference/trace/index.js';
 import { fixture, temporaryFolder } from '../../support/fixtures.js';
 
 const configOf = (checkpoint: string) => loadModel(fixture(checkpoint)).config;
 
 describe('names of a trace', () => {
+  it('are those that traces have, but for caches', async () => {
+    for (const [name, attention] of [
+      ['tiny-deepseek-v3-bf16', 'auto'],
+      ['tiny-deepseek-v3-bf16', 'mla'],
+      ['families/gemma2', 'auto'],
+    ] as const) {
+      const { tensors } = await trace(loadModel(fixture(name), { attention }), [1, 2], { capture: 'all' });
+      for (const tensor of tensors.keys()) expect(isCanonical(tensor), tensor).toBe(!tensor.includes('.cache.'));
+    }
+  });
+
+  it('have a number where the point is in a layer, and none where it is not', () => {
+    expect(['layers.3.output', 'layers.{i}.output', 'logits'].map(isCanonical)).toEqual([true, true, true]);
+    expect(['output', 'layers.3.logits', 'layers.3.input_ids'].map(isCanonical)).toEqual([false, false, false]);
+  });
+
   it('are themselves, in any spelling', () => {
     for (const pattern of CANONICAL) {
       const name = pattern.replace('{i}', '12');
@@ -101,6 +118,22 @@ const WITHOUT_CONFIG: Readonly<Record<string, readonly string[]>> = {
   'l_out-3': ['layers.3.output'],
   result_norm: ['final_norm'],
   result_output: ['logits'],
+  // what a run was fed and chose
+  ids: ['input_ids'],
+  tokens: ['input_ids'],
+  token_ids: ['input_ids'],
+  inp_tokens: ['input_ids'],
+  prompt_ids: ['input_ids'],
+  'module.tokens': ['input_ids'],
+  output_ids: ['generated_ids'],
+  generated: ['generated_ids'],
+  generated_tokens: ['generated_ids'],
+  position_ids: ['positions'],
+  inp_pos: ['positions'],
+  'tokens.input': [],
+  'tokens#1': [],
+  'model.layers.3.tokens': [],
+  'tokens-3': [],
   // neither
   'toString-3': [],
   constructor: [],

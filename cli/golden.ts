@@ -60,6 +60,8 @@ export function goldenCommand(): Command {
     const prompts = [flags.prompt, flags.ids, flags.idsFile].filter((source) => source !== undefined);
     if (prompts.length !== 1)
       throw new UsageError(`Expected one of --prompt, --ids and --ids-file, got ${prompts.length || 'none'}.`);
+    if (flags.layers && flags.capture === 'logits')
+      throw new UsageError('--layers: goes with --capture layers or all; logits are of no layer.');
     const { folder, model, tokenizer } = await load(given, flags, flags.prompt === undefined ? 'logits' : 'text');
     const idsGiven = flags.ids ?? (flags.idsFile === undefined ? undefined : readIds(flags.idsFile));
     const ids = idsGiven ?? encodePrompt(flags.prompt!, tokenizer, folder);

@@ -14,6 +14,7 @@ import type { ComparedDtype, Comparison } from './comparison.js';
 import { inFlow } from './names.js';
 import { openReference, type Reference, referenceOf } from './reference.js';
 import { expectSameTokens } from './rows.js';
+import { withRunNames } from './run-tensors.js';
 import { spliceable, splicing } from './splice.js';
 import { compareWith, dtypeOf, namesOf } from './tensors.js';
 import { idsOf, type ModelOptions, pairFor, referenceFrom } from './with-model.js';
@@ -40,7 +41,7 @@ export async function compare(
   ours: Model | Dump | string,
   options: CompareOptions = {},
 ): Promise<Comparison> {
-  const dump = typeof theirs === 'string' ? openDump(theirs) : theirs;
+  const dump = withRunNames(typeof theirs === 'string' ? openDump(theirs) : theirs, options.map);
   try {
     if (typeof ours !== 'string' && 'weights' in ours) return await compareWithModel(dump, ours, options);
     return compareWithTrace(dump, ours, options);

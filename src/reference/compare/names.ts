@@ -1,13 +1,13 @@
 /** The order of a pass, and what a dump holds beside what a pass computes. */
+import { RUN_NAMES } from '../dump/run-names.js';
 import { kindOfPoint, layerOfPoint, TRACE_AXES } from '../trace/format.js';
 
 /** Tokens, positions and bookkeeping: compared by themselves, or not at all. */
 export function isBeside(name: string): boolean {
-  return BESIDE.test(name);
+  return BESIDE.test(name) || RUN_NAMES.some((own) => own === name);
 }
 
-const BESIDE =
-  /^(input_ids|tokens|inp_tokens|token_ids|generated_ids|positions|margins|block_table|noise\..*|layers\.\d+\.cache\..*|logits_float64)$/;
+const BESIDE = /^(block_table|noise\..*|layers\.\d+\.cache\..*|logits_float64)$/;
 
 const KINDS = Object.keys(TRACE_AXES);
 

@@ -2,12 +2,7 @@
 import { RequestError } from '../../errors.js';
 import type { Floats } from '../../tensor/tensor.js';
 import type { Dump } from '../dump/dump.js';
-
-/** A tensor of whole numbers, by name; null: there is none. */
-function wholeNumbersOf(dump: Dump, name: string): number[] | null {
-  const tensor = dump.tensors.get(name);
-  return tensor ? [...tensor.read()] : null;
-}
+import { sequenceOf } from './run-tensors.js';
 
 /** The tokens of a dump, as far as it tells: its prompt, and what was generated after it. */
 export interface DumpTokens {
@@ -16,16 +11,12 @@ export interface DumpTokens {
 }
 
 export function tokensOf(dump: Dump): DumpTokens {
-  const read = (...names: string[]) => names.map((name) => wholeNumbersOf(dump, name)).find((ids) => ids !== null);
-  return {
-    inputIds: read('input_ids', 'tokens', 'inp_tokens', 'token_ids') ?? null,
-    generatedIds: read('generated_ids') ?? [],
-  };
+  return { inputIds: sequenceOf(dump, 'input_ids'), generatedIds: sequenceOf(dump, 'generated_ids') ?? [] };
 }
 
 /** Lists of positions that a tensor of theirs may have a row for each of, likeliest first. */
 export function rowsTheyMayHave(dump: Dump, ourPositions: readonly number[]): (readonly number[])[] {
-  const told = wholeNumbersOf(dump, 'positions');
+  const told = sequenceOf(dump, 'positions');
   const { inputIds, generatedIds } = tokensOf(dump);
   const first = (count: number) => Array.from({ length: count }, (_, i) => i);
   const prompt = inputIds

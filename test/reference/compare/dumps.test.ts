@@ -32,7 +32,9 @@ describe('what a dump may lack or have too much of', () => {
 
   it('nothing that is known is no agreement', async () => {
     const theirs = dumpOf({ input_ids: { shape: [2], data: [1, 2] }, mystery: { shape: [2], data: [1, 2] } });
-    await expect(compare(theirs, model)).rejects.toThrow(/nothing can be compared: not known is what mystery means \(nearest: .*--map/);
+    await expect(compare(theirs, model)).rejects.toThrow(
+      /nothing can be compared: not known is what mystery means \(nearest: .*--map/,
+    );
     await expect(compare(dumpOf({}), model, { ids: [1] })).rejects.toThrow(/holds no tensor/);
   });
 
@@ -43,6 +45,21 @@ describe('what a dump may lack or have too much of', () => {
     const found = await compare(theirs, model);
     expect(found.dtype).toBe('float32');
     expect(found.notes.join()).toMatch(/1 of their tensors have values of 16 bits.*layers\.0\.output.*--dtype/);
+  });
+
+  it('tokens and positions under names of others, or of a table', async () => {
+    const { tensors } = await trace(model, IDS, { capture: 'logits', positions: [3, 5] });
+    const logits = { shape: [2, 256], data: tensors.get('logits')!.read() };
+    const ids = { shape: [1, IDS.length], data: IDS };
+    const theirs = dumpOf({ prompt_ids: ids, position_ids: { shape: [2], data: [3, 5] }, logits });
+    const found = await compare(theirs, model);
+    expect(found.verdict).toBe('identical');
+    expect(tensorOf(found, 'logits').rows.map(({ position }) => position)).toEqual([3, 5]);
+    const mapped = dumpOf({ what_was_fed: ids, where: { shape: [2], data: [3, 5] }, logits });
+    const map = (name: string) => ({ what_was_fed: 'input_ids', where: 'positions' })[name] ?? null;
+    expect((await compare(mapped, model, { map })).verdict).toBe('identical');
+    const batch = dumpOf({ input_ids: { shape: [2, 10], data: IDS }, logits });
+    await expect(compare(batch, model)).rejects.toThrow(/input_ids has shape \[2, 10\]; expected one sequence/);
   });
 
   it('names by a table of the user', async () => {

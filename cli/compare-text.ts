@@ -48,9 +48,11 @@ function headLines(comparison: Comparison): string[] {
 }
 
 function tableNotes(tensors: readonly TensorComparison[], all: boolean): string[] {
-  const together = all ? '' : ' In brackets: of how many tensors it is the worst.';
+  const together = all
+    ? ''
+    : ' A line of several tensors, their number in brackets, names the one that lies furthest, and has its numbers.';
   return [
-    `x noise: the largest difference of a position, in units of what rounding does there. RMS and noise: of all differences, and of rounding alone.${together}`,
+    `x noise: the largest difference of a position, in units of what rounding does there. RMS and noise: of all differences, and of rounding alone. ULP: the largest difference in units in the last place of ours.${together}`,
     ...tensors.flatMap(klText),
   ];
 }

@@ -17,7 +17,10 @@ export function compareCommand(): Command {
     .description(
       'say whether and where what another implementation computed differs from ours: the first tensor, position and value, and whether it is noise',
     )
-    .argument('<theirs>', 'what they computed: .safetensors, .npy, .npz or JSON, or a folder of such files')
+    .argument(
+      '<theirs>',
+      'what they computed: .safetensors, .npy, .npz or JSON, or a folder of .npy and .safetensors files',
+    )
     .addOption(modelOption())
     .option('--golden <file>', 'compare with a file that touchstone golden --noise wrote, in place of a model')
     .option('--bisect', 'find what is wrong by itself: each tensor is made from their values of what it is made of');
@@ -28,7 +31,9 @@ export function compareCommand(): Command {
       if (golden === undefined) {
         await compared(theirs, flags, [], async (dump, options) => {
           const { model } = await load(flags.model, flags, 'logits');
-          return compare(dump, model, { ...options, bisect, ignoreConfigKeys: flags.ignoreConfigKey });
+          const found = await compare(dump, model, { ...options, bisect, ignoreConfigKeys: flags.ignoreConfigKey });
+          const embedded = 'No --model was given: ours is the model that comes with touchstone.';
+          return self.getOptionValueSource('model') === 'cli' ? found : { ...found, notes: [embedded, ...found.notes] };
         });
         return;
       }

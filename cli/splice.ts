@@ -19,7 +19,10 @@ export function spliceCommand(): Command {
     .description(
       'put their tensors into our pass, go on from there, and compare what follows: what is wrong lies before, if the rest is within noise',
     )
-    .argument('<theirs>', 'what they computed: .safetensors, .npy, .npz or JSON, or a folder of such files')
+    .argument(
+      '<theirs>',
+      'what they computed: .safetensors, .npy, .npz or JSON, or a folder of .npy and .safetensors files',
+    )
     .requiredOption(
       '--at <points>',
       'where our pass goes on with theirs, by the names of a trace: layers.2.output',
@@ -50,8 +53,8 @@ function after(found: Comparison, at: readonly string[]): Comparison {
     ...(found.tokens ? [found.tokens.verdict] : []),
   ]);
   const rest = verdict === 'different' ? 'something after it is wrong too' : 'what is wrong lies there or before it';
-  const note = `From ${at.join(', ')} on ours went on with theirs, and what follows is ${verdict}: ${rest}.`;
-  return { ...found, verdict, tensors, first: partingsOf(tensors)[0] ?? null, notes: [note, ...found.notes] };
+  const conclusion = `From ${at.join(', ')} on ours went on with theirs, and what follows is ${verdict}: ${rest}.`;
+  return { ...found, verdict, tensors, first: partingsOf(tensors)[0] ?? null, conclusion };
 }
 
 function pointList(text: string, before: string[] = []): string[] {

@@ -41,7 +41,9 @@ describe('the text of a comparison', () => {
       | logits                    | different    |      60 |  1.8e-5 | 6.0e-6 | 1.0e-7 |   480 |
 
       x noise: the largest difference of a position, in units of what rounding does there. RMS and noise:
-        of all differences, and of rounding alone. In brackets: of how many tensors it is the worst.
+        of all differences, and of rounding alone. ULP: the largest difference in units in the last place
+        of ours. A line of several tensors, their number in brackets, names the one that lies furthest,
+        and has its numbers.
       logits: KL divergence 1.3e-3 in the mean, 0.02 at most; the same likeliest token at 66.7 % of
         positions
 

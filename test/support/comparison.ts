@@ -77,6 +77,7 @@ export function comparisonOf(tensors: readonly TensorComparison[], more: Partial
     first: first ? divergenceOf(first) : null,
     tokens: null,
     bisection: null,
+    conclusion: null,
     unknown: [],
     missing: [],
     notes: [],

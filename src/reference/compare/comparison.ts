@@ -37,6 +37,8 @@ export interface Comparison {
   readonly unknown: readonly string[];
   /** Tensors of ours that they have not. */
   readonly missing: readonly string[];
+  /** What follows from a splice; null: nothing was spliced. */
+  readonly conclusion: string | null;
   /** What a reader should know: layouts, guesses, rows that were left out. */
   readonly notes: readonly string[];
 }

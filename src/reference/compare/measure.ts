@@ -55,7 +55,7 @@ export function measure(pair: Pair, dtype: ComparedDtype, isLogits: boolean): Me
   };
 }
 
-/** Infinite where their value is NaN; 0 where both say that a key is not seen. */
+/** NaN where theirs is; 0 where both say that a key is not seen, or both are NaN. */
 function differenceOf(theirs: number, ours: number): number {
   if (theirs === ours) return 0;
   if (ours === Number.NEGATIVE_INFINITY && theirs <= HIDDEN) return 0;

@@ -110,6 +110,6 @@ function noNoise(file: string, isTrace: boolean): Error {
   if (!isTrace)
     return new CheckpointError(`${file}: it is no trace; expected a file that touchstone golden --noise wrote.`);
   return new UsageError(
-    `${file}: it does not tell its noise floor, without which nobody can say what is a difference; make it with touchstone golden --noise, or give --model.`,
+    `${file}: it does not tell its noise floor, without which nobody can say what is a difference; make it with touchstone golden --noise (in the library: noiseOf), or compare with a model (--model).`,
   );
 }

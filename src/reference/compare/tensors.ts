@@ -41,6 +41,7 @@ export function compareWith(theirs: Dump, reference: Reference, options: Compare
     first: partingsOf(tensors)[0] ?? null,
     tokens,
     bisection: null,
+    conclusion: null,
     unknown,
     missing: [...reference.points].filter((point) => !had.has(point)).sort(inFlow),
     notes: [

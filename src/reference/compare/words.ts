@@ -114,17 +114,19 @@ function placeText(tensor: string, { position, head, index }: Place): string {
   return [`position ${position}`, ...(head === null ? [] : [`head ${head}`]), ...at].join(', ');
 }
 
-/** What is around the first divergence: how far all was well, and which positions are not. */
-export function aroundLines({ tensors }: Comparison, first: First | null): string[] {
-  if (first === null || first.kind === 'tokens') return [];
+/** The conclusion, where there is one; and what is around the first divergence: how far all was well, and which positions are not. */
+export function aroundLines({ tensors, conclusion }: Comparison, first: First | null): string[] {
+  const said = conclusion === null ? [] : [conclusion];
+  if (first === null || first.kind === 'tokens') return said;
   const at = tensors.findIndex(({ name }) => name === first.tensor);
-  if (at < 0) return [];
+  if (at < 0) return said;
   const before = tensors.slice(0, at);
   const good = before.filter(({ verdict }) => isGood(verdict));
   const suspicious = before.filter(({ verdict }) => verdict === 'suspicious');
   const rows = tensors[at]!.rows;
   const bad = rows.filter(({ verdict }) => !isGood(verdict)).map(({ position }) => position);
   return [
+    ...said,
     ...(good.length > 0
       ? [`before it: ${plural(good.length, 'tensor')} within noise, the last of them ${good.at(-1)!.name}`]
       : []),
@@ -139,7 +141,7 @@ export function aroundLines({ tensors }: Comparison, first: First | null): strin
 
 /** `60 of 64 tokens are the same; first at step 12 (position 17): theirs 345, ours 12, margin 0.5, noise 1.2e-6`. */
 export function tokensText({ compared, equal, first, ambiguous }: TokenComparison): string {
-  const same = `${count(equal)} of ${plural(compared, 'token')} are the same`;
+  const same = `${count(equal)} of ${plural(compared, 'token')} ${compared === 1 ? 'is' : 'are'} the same`;
   if (first === null) return same;
   const ids = `theirs ${first.theirs}, ours ${first.ours}`;
   const [margin, noise] = [figures(first.margin), figures(first.noise)];

@@ -142,21 +142,19 @@ async function fill(
   sink: TraceSink,
 ): Promise<GreedyRun> {
   const { noiseOf, pause, progress, splice } = options;
-  const run = await record(model, inputIds, model.components.newCache(), options, selection, points, sink);
+  const kept = { selection, planned: points, sink };
+  const run = await record({ model, ids: inputIds, options, ...kept });
   const { generatedIds, margins } = run;
   const whole = { input_ids: inputIds, generated_ids: generatedIds, margins, positions };
   for (const [name, values] of Object.entries(whole)) sink.write(name, 0, values);
   if (noiseOf) {
-    const fed = [...inputIds, ...generatedIds.slice(0, -1)];
-    await recordNoise(
-      inNamedForm(noiseOf, options),
-      fed,
-      { pause, progress, splice },
-      selection,
-      points,
-      sink,
-      noiseScale(model, noiseOf),
-    );
+    await recordNoise({
+      model: inNamedForm(noiseOf, options),
+      ids: [...inputIds, ...generatedIds.slice(0, -1)],
+      options: { pause, progress, splice },
+      scale: noiseScale(model, noiseOf),
+      ...kept,
+    });
   }
   return run;
 }

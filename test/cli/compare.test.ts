@@ -204,8 +204,8 @@ describe('touchstone golden', () => {
     expect(found.tensors).toBeGreaterThan(30);
     for (const [flags, message] of [
       [['--layers', '0', '--capture', 'logits'], /--layers: goes with --capture/],
-      [['--capture', 'layers', '--layers', '0-9'], /layers: The model has layers 0 to 2, got 3/],
-      [['--positions', '4'], /positions: The run has positions 0 to 3, got 4/],
+      [['--capture', 'layers', '--layers', '0-9'], /layers \(--layers\): the model has 0 to 2, got 3\./],
+      [['--positions', '4'], /positions \(--positions\): the run has 0 to 3, got 4\./],
       [['--layers', 'x'], /such as 0-2,7/],
       [['--positions', '5-2'], /such as 0-2,7/],
       [['--capture', 'some'], /--capture/],

@@ -5,6 +5,7 @@ import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { UsageError } from '../../src/errors.js';
 import { loadModel } from '../../src/model/load.js';
+import { compare } from '../../src/reference/compare/index.js';
 import { type KitPrompt, type KitSummary, writeKit } from '../../src/reference/kit/index.js';
 import { KIT_RECIPES } from '../../src/reference/kit/recipes.js';
 import { readTraceMetadata } from '../../src/reference/trace/format.js';
@@ -63,6 +64,18 @@ describe('a kit', () => {
     function inTable(a: string, b: string) {
       return readme.indexOf(`| \`${a}\` |`) - readme.indexOf(`| \`${b}\` |`);
     }
+  });
+
+  it('tells which tensors touchstone compare leaves out', async () => {
+    const readme = readFileSync(join(kit, 'README.md'), 'utf8');
+    expect(readme).toContain('`layers.N.cache.*`, `block_table` and `margins` it leaves to you');
+    const file = join(kit, 'traces', 'gqa.paged.safetensors');
+    const compared = (await compare(file, file)).tensors.map(({ name }) => name);
+    const left = [...kitTrace(kit, 'gqa.paged').values.keys()].filter(
+      (name) => !compared.includes(name) && !/^(noise\.|(input_ids|generated_ids|positions)$)/.test(name),
+    );
+    const kinds = new Set(left.map((name) => name.replace(/^layers\.\d\.cache\..*/, 'layers.N.cache.*')));
+    expect([...kinds].sort()).toEqual(['block_table', 'layers.N.cache.*', 'margins']);
   });
 
   it.each(KIT_RECIPES.map(({ name }) => name))(

@@ -59,7 +59,7 @@ function openLoneNpy(path: string): Dump {
 }
 
 function unknown(path: string): never {
-  const known = 'a .safetensors, .npy, .npz or .json file, or a folder of .npy files';
+  const known = 'a .safetensors, .npy, .npz or .json file, or a folder of .npy and .safetensors files';
   const hint = HINTS.find(([ending]) => ending.test(path))?.[1];
   throw new CheckpointError(`${path}: expected ${known}${hint ? `; ${hint}` : ', got something else'}.`);
 }

@@ -20,7 +20,7 @@ import { traceSchemaText } from '../trace/schema.js';
 import { MadeWeights } from './made-weights.js';
 import { kitReadme } from './readme.js';
 import { KIT_RECIPES, type KitRecipe } from './recipes.js';
-import { KIT_VARIANTS } from './variants.js';
+import { KIT_VARIANTS, type KitVariant } from './variants.js';
 
 const KIT_FORMAT = 'touchstone-kit-1';
 
@@ -59,26 +59,18 @@ export interface KitPrompt {
 export async function writeKit(out: string, options: KitOptions = {}): Promise<KitSummary> {
   const recipes = chosen(options.only);
   return fillFolder(out, async (folder) => {
-    const variants = KIT_VARIANTS.filter(({ checkpoint }) => recipes.some(({ name }) => name === checkpoint));
-    const traces = [
-      ...recipes.map((recipe) => recipe.name),
-      ...variants.map(({ checkpoint, name }) => `${checkpoint}.${name}`),
-    ];
+    const runs = runsOf(recipes);
     for (const part of ['checkpoints', 'traces']) mkdirSync(join(folder, part));
+    for (const recipe of recipes) writeCheckpoint(join(folder, 'checkpoints', recipe.name), recipe);
     const prompts: Record<string, KitPrompt> = {};
-    let done = 0;
-    const trace = async (name: string, checkpoint: string, variant?: (typeof variants)[number]) => {
-      const run = await traceOf(folder, name, checkpoint, variant, options.pause);
-      options.progress?.(++done, traces.length);
-      return run;
-    };
-    for (const recipe of recipes) {
-      writeCheckpoint(join(folder, 'checkpoints', recipe.name), recipe);
-      const { generatedIds } = await trace(recipe.name, recipe.name);
-      prompts[recipe.name] = { input_ids: promptOf(recipe), generated_ids: generatedIds };
+    for (const [done, run] of runs.entries()) {
+      const { generatedIds } = await traceOf(folder, run, options.pause);
+      if (!run.variant) prompts[run.name] = { input_ids: promptOf(run.recipe), generated_ids: generatedIds };
+      options.progress?.(done + 1, runs.length);
     }
-    for (const variant of variants) await trace(`${variant.checkpoint}.${variant.name}`, variant.checkpoint, variant);
+    const variants = runs.flatMap(({ variant }) => variant ?? []);
     writePages(folder, prompts, kitReadme(recipes, variants));
+    const traces = runs.map(({ name }) => name);
     return { checkpoints: recipes.map(({ name }) => name), traces, ...sizesOf(folder) };
   });
 }
@@ -94,6 +86,23 @@ function chosen(only: readonly string[] | undefined): readonly KitRecipe[] {
   return KIT_RECIPES.filter(({ name }) => only?.includes(name) ?? true);
 }
 
+/** What a trace is of: a checkpoint, run as it is or otherwise. */
+interface KitRun {
+  /** Of the trace: CHECKPOINT or CHECKPOINT.VARIANT. */
+  readonly name: string;
+  readonly recipe: KitRecipe;
+  readonly variant: KitVariant | null;
+}
+
+function runsOf(recipes: readonly KitRecipe[]): KitRun[] {
+  const plain = recipes.map((recipe) => ({ name: recipe.name, recipe, variant: null }));
+  const otherwise = KIT_VARIANTS.flatMap((variant) => {
+    const recipe = recipes.find(({ name }) => name === variant.checkpoint);
+    return recipe ? [{ name: `${recipe.name}.${variant.name}`, recipe, variant }] : [];
+  });
+  return [...plain, ...otherwise];
+}
+
 /** Writes config.json and model.safetensors as transformers does. */
 function writeCheckpoint(folder: string, { config: raw, dtype }: KitRecipe): void {
   mkdirSync(folder);
@@ -107,24 +116,22 @@ function writeCheckpoint(folder: string, { config: raw, dtype }: KitRecipe): voi
 }
 
 /** Tokens at random: all of the vocabulary may be in it. */
-function promptOf({ name, config: { vocab_size: vocabulary } }: KitRecipe): number[] {
-  const random = uniform(KIT_RECIPES.findIndex((recipe) => recipe.name === name));
-  return Array.from({ length: PROMPT_TOKENS }, () => Math.floor(random() * (vocabulary as number)));
+function promptOf(recipe: KitRecipe): number[] {
+  const random = uniform(KIT_RECIPES.indexOf(recipe));
+  const vocabulary = recipe.config.vocab_size as number;
+  return Array.from({ length: PROMPT_TOKENS }, () => Math.floor(random() * vocabulary));
 }
 
 async function traceOf(
   folder: string,
-  name: string,
-  checkpoint: string,
-  variant: (typeof KIT_VARIANTS)[number] | undefined,
+  { name, recipe, variant }: KitRun,
   pause: KitOptions['pause'],
 ): Promise<GreedyRun> {
-  const from = join(folder, 'checkpoints', checkpoint);
+  const from = join(folder, 'checkpoints', recipe.name);
   const model = loadModel(from, variant?.options);
   await variant?.prepare?.(model);
   const { attention } = model.options;
   const noiseOf = loadModel(from, { precision: 'float64', attention });
-  const recipe = KIT_RECIPES.find((candidate) => candidate.name === checkpoint)!;
   const file = join(folder, 'traces', `${name}.safetensors`);
   return writeTrace(file, model, promptOf(recipe), { capture: 'all', steps: STEPS, noiseOf, pause });
 }

@@ -64,7 +64,9 @@ Another order of the same sums stays below three quarters of that; most mistakes
 
 const COMPARE = `## With touchstone at hand
 
-\`touchstone compare YOURS --golden traces/NAME.safetensors\` does all of this with tensors that you have saved, and finds the first that differs.`;
+\`touchstone compare YOURS --golden traces/NAME.safetensors\` holds tensors that you computed in float32 and saved against a trace, and finds the first that differs;
+\`layers.N.cache.*\`, \`block_table\` and \`margins\` it leaves to you. The rule above is simpler than its own, which takes in place of the mean the upper quartile of the rows' noise in proportion to their
+size, and judges the root of the mean of the squares as well: for single values the rule above is mostly a little narrower, and wider for rows smaller than most.`;
 
 const FORMAT = `## How to read a safetensors file
 

@@ -1,3 +1,4 @@
+/** The other precision of a model: what its rounding is measured against. */
 import { dirname } from 'node:path';
 import { UsageError } from '../../errors.js';
 import { loadModel, type Model } from '../../model/load.js';

@@ -83,8 +83,8 @@ interface Prepared {
 async function prepare(model: Model, inputIds: readonly number[], options: TraceOptions): Promise<Prepared> {
   const { steps = 0, noiseOf, capture = 'layers', layers, positions: chosen, points: pointsKept } = options;
   const tokens = inputIds.length + Math.max(steps - 1, 0);
-  expectChosen(layers, model.config.layers.length, 'layers', 'The model has');
-  expectChosen(chosen, tokens, 'positions', 'The run has');
+  expectChosen(layers, model.config.layers.length, 'layers', 'model');
+  expectChosen(chosen, tokens, 'positions', 'run');
   if (inputIds.length === 0) throw new RequestError('A trace needs at least one token.');
   const positions = chosen ?? Array.from({ length: tokens }, (_, position) => position);
   const selection: TraceSelection = { capture, layers, positions: chosen, points: pointsKept };
@@ -142,21 +142,19 @@ async function fill(
   sink: TraceSink,
 ): Promise<GreedyRun> {
   const { noiseOf, pause, progress, splice } = options;
-  const run = await record(model, inputIds, model.components.newCache(), options, selection, points, sink);
+  const kept = { selection, planned: points, sink };
+  const run = await record({ model, ids: inputIds, options, ...kept });
   const { generatedIds, margins } = run;
   const whole = { input_ids: inputIds, generated_ids: generatedIds, margins, positions };
   for (const [name, values] of Object.entries(whole)) sink.write(name, 0, values);
   if (noiseOf) {
-    const fed = [...inputIds, ...generatedIds.slice(0, -1)];
-    await recordNoise(
-      inNamedForm(noiseOf, options),
-      fed,
-      { pause, progress, splice },
-      selection,
-      points,
-      sink,
-      noiseScale(model, noiseOf),
-    );
+    await recordNoise({
+      model: inNamedForm(noiseOf, options),
+      ids: [...inputIds, ...generatedIds.slice(0, -1)],
+      options: { pause, progress, splice },
+      scale: noiseScale(model, noiseOf),
+      ...kept,
+    });
   }
   return run;
 }
@@ -167,7 +165,8 @@ function noiseScale({ options }: Model, { options: other }: Model): number {
 }
 
 function expectChosen(chosen: readonly number[] | undefined, count: number, what: string, whose: string): void {
+  const flag = `${what} (--${what})`;
   const wrong = chosen?.find((n) => !Number.isInteger(n) || n < 0 || n >= count);
-  if (wrong !== undefined) throw new UsageError(`${what}: ${whose} ${what} 0 to ${count - 1}, got ${wrong}.`);
-  if (chosen?.length === 0) throw new UsageError(`${what}: none is chosen.`);
+  if (wrong !== undefined) throw new UsageError(`${flag}: the ${whose} has 0 to ${count - 1}, got ${wrong}.`);
+  if (chosen?.length === 0) throw new UsageError(`${flag}: none is chosen.`);
 }

@@ -20,17 +20,18 @@ export interface TraceSelection {
   readonly points?: ((point: string) => boolean) | undefined;
 }
 
-/** The model with kernels that tell of themselves. @param watcherOf for the layer of this number */
+/** The same model with kernels that tell of themselves; nothing that it computes changes. @param watcherOf for the layer of this number */
 export function watchedModel(model: Model, watcherOf: (layer: number) => Watcher): Model {
   const layers = model.components.layers.map((layer, i) => ({ ...layer, kernel: watched(layer.kernel, watcherOf(i)) }));
   return { ...model, components: { ...model.components, layers } };
 }
 
+/** What kernels tell of, [R, H, S] each: as long as all tokens of the run. */
 export const SCORES = ['scores', 'probabilities'] as const;
 
 /**
- * The tensors of a trace, in the order in which they are computed.
- * @param id any token @param rows how many rows are kept @param tokens how many tokens the run has
+ * The tensors of a trace [rows, ...], in the order in which they are computed; those of the run and of caches are not among them.
+ * @param id any token @param rows how many rows are kept @param tokens how many tokens the run has, which are as many keys
  */
 export async function planOf(
   model: Model,

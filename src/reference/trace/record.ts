@@ -1,5 +1,4 @@
 /** Keeps what a run computes, as it goes, so that little of it is in memory at once. */
-import type { KvCache } from '../../../attention/cache/cache.js';
 import type { Watcher } from '../../../attention/kernel/watched.js';
 import type { Model } from '../../model/load.js';
 import { type Floats, flat, floatsLike, rowsOf, type Tensor } from '../../tensor/tensor.js';
@@ -18,19 +17,29 @@ function rowsBySelection(positions: readonly number[] | undefined): RowOf {
   return (position) => rows.get(position);
 }
 
-/** Writes what a run computes to a sink, point by point. */
-export async function record(
-  model: Model,
-  inputIds: readonly number[],
-  cache: KvCache,
-  { splice = untouched, ...options }: RunOptions & { readonly splice?: Splice | undefined },
-  selection: TraceSelection,
-  planned: readonly PlannedTensor[],
-  sink: TraceSink,
-): Promise<GreedyRun> {
-  const shapes = shapesOf(planned);
+/** What is run, and what of it goes where. */
+interface Recording<Options> {
+  readonly model: Model;
+  /** [P] tokens to feed. */
+  readonly ids: readonly number[];
+  readonly options: Options & { readonly splice?: Splice | undefined };
+  readonly selection: TraceSelection;
+  /** Of the points alone, each [R, ...]: a row for each position that is kept. */
+  readonly planned: readonly PlannedTensor[];
+  readonly sink: TraceSink;
+}
+
+/**
+ * Writes what a run computes to a sink, point by point: each planned tensor [R, ...] in order of its rows, and with `all` the caches whole.
+ * @throws RequestError if the request does not fit the model, or logits are NaN
+ */
+export async function record(recording: Recording<RunOptions>): Promise<GreedyRun> {
+  const { model, ids, selection, sink } = recording;
+  const { splice = untouched, ...options } = recording.options;
+  const shapes = shapesOf(recording.planned);
   const rowOf = rowsBySelection(selection.positions);
-  const last = inputIds.length + Math.max((options.steps ?? 0) - 1, 0) - 1;
+  const last = ids.length + Math.max((options.steps ?? 0) - 1, 0) - 1;
+  const cache = model.components.newCache();
   const recorder = selection.capture === 'all' ? new CacheRecorder(model, cache, last, sink) : null;
   const kept = selection.layers ? new Set(selection.layers) : null;
   const watching = watchedModel(model, (layer) => ({
@@ -41,7 +50,7 @@ export async function record(
       : {}),
     ...scoresWatcher(layer, shapes, rowOf, (point, row, values) => sink.write(point, row, values)),
   }));
-  const run = await runGreedy(watching, inputIds, cache, options, (point, value, from) => {
+  const run = await runGreedy(watching, ids, cache, options, (point, value, from) => {
     if (shapes.has(point)) eachRun(value, from, rowOf, (row, rows) => sink.write(point, row, rows));
     return splice(point, value, from);
   });
@@ -57,7 +66,11 @@ function shapesOf(planned: readonly PlannedTensor[]): Shapes {
   return new Map(planned.map(({ name, shape }) => [name, shape]));
 }
 
-/** Rows that are kept side by side, together. */
+/**
+ * Rows that are kept side by side, together.
+ * @param value [T, ...], the first row of the token at position `from`
+ * @param act is given the trace's row of the first, and n rows of values [n, ...]
+ */
 function eachRun(value: Tensor, from: number, rowOf: RowOf, act: (row: number, rows: Floats) => void): void {
   const tokens = value.shape[0]!;
   for (let t = 0; t < tokens; ) {
@@ -71,7 +84,10 @@ function eachRun(value: Tensor, from: number, rowOf: RowOf, act: (row: number, r
   }
 }
 
-/** Makes rows [H, S] of scores and probabilities, each given when the last head of its query is told. */
+/**
+ * Makes rows [H, S] of scores and probabilities, each given when the last head of its query is told.
+ * @param shapes of the planned tensors, [R, H, S]; a kernel tells [keys] values of one head at a time
+ */
 function scoresWatcher(
   layer: number,
   shapes: Shapes,
@@ -105,31 +121,29 @@ export function noiseName(point: string): string {
   return `noise.${point}`;
 }
 
-/** The tensors of the noise of others: for each row, the root of the mean of the squares, and the greatest. Whole numbers have none. */
+/** The tensors of the noise of others, [R, 2]: for each row, the root of the mean of the squares, and the greatest. Whole numbers have none. */
 export function plannedNoise(planned: readonly PlannedTensor[]): PlannedTensor[] {
   return planned
     .filter(({ dtype }) => dtype !== 'I32')
     .map(({ name, shape }) => ({ name: noiseName(name), dtype: 'F32', shape: [shape[0]!, 2] }));
 }
 
+/** A run in another precision than that of what was recorded. */
+interface NoiseRecording extends Recording<Pick<RunOptions, 'pause' | 'progress'>> {
+  /** [T] all tokens that were fed: the prompt, and what was generated but the last. */
+  readonly ids: readonly number[];
+  /** What distances are multiplied by. */
+  readonly scale: number;
+}
+
 /**
- * Runs the same tokens in another precision, and writes how far what it computes lies from what was recorded.
- * @param scale what the distance is multiplied by
+ * Runs the same tokens in another precision, and writes how far what it computes lies from what was recorded, [R, 2] for each tensor of floats.
+ * @throws RequestError if the request does not fit the model, or logits are NaN
  */
-export async function recordNoise(
-  other: Model,
-  ids: readonly number[],
-  {
-    pause,
-    progress,
-    splice = untouched,
-  }: Pick<RunOptions, 'pause' | 'progress'> & { readonly splice?: Splice | undefined },
-  selection: TraceSelection,
-  planned: readonly PlannedTensor[],
-  sink: TraceSink,
-  scale: number,
-): Promise<void> {
-  const shapes = shapesOf(planned.filter(({ dtype }) => dtype !== 'I32'));
+export async function recordNoise(recording: NoiseRecording): Promise<void> {
+  const { model, ids, selection, sink, scale } = recording;
+  const { pause, progress, splice = untouched } = recording.options;
+  const shapes = shapesOf(recording.planned.filter(({ dtype }) => dtype !== 'I32'));
   const rowOf = rowsBySelection(selection.positions);
   const compare = (point: string, row: number, values: Floats) => {
     const width = shapes
@@ -142,14 +156,14 @@ export async function recordNoise(
       sink.write(noiseName(point), row + from / width, [noise.rms * scale, noise.max * scale]);
     }
   };
-  const watching = watchedModel(other, (layer) => scoresWatcher(layer, shapes, rowOf, compare));
-  await runGreedy(watching, ids, other.components.newCache(), { pause, progress }, (point, value, from) => {
+  const watching = watchedModel(model, (layer) => scoresWatcher(layer, shapes, rowOf, compare));
+  await runGreedy(watching, ids, model.components.newCache(), { pause, progress }, (point, value, from) => {
     if (shapes.has(point)) eachRun(value, from, rowOf, (row, rows) => compare(point, row, rows));
     return splice(point, value, from);
   });
 }
 
-/** How far values lie from others. Equal infinities lie together. */
+/** How far values lie from as many others, whatever their shape. Equal infinities lie together. */
 export function distanceOf(found: Floats, others: Floats): { rms: number; max: number } {
   let [squares, max] = [0, 0];
   for (let i = 0; i < found.length; i++) {

@@ -10,7 +10,9 @@ import type { Floats } from '../../tensor/tensor.js';
 /** A tensor of a trace. */
 export interface PlannedTensor {
   readonly name: string;
+  /** How it is stored, whatever the numbers were computed in. */
   readonly dtype: TraceDtype;
+  /** [rows, ...], whose first axis is written row by row. */
   readonly shape: readonly number[];
 }
 
@@ -18,10 +20,15 @@ export type TraceDtype = 'F64' | 'F32' | 'F16' | 'BF16' | 'I64' | 'I32';
 
 /** Takes tensors row by row, each row once, and gives them back as they are stored. */
 export interface TraceSink {
-  /** Rows of a planned tensor, from one on, as many as there are values for. */
+  /**
+   * Rows of a planned tensor [rows, ...], from `row` on.
+   * @param values [n, ...], row-major: as many rows as there are values for
+   * @throws TouchstoneError where the file cannot be written
+   */
   write(name: string, row: number, values: ArrayLike<number>): void;
+  /** @returns [count, ...] rows from `row` on, rounded to their dtype, row-major */
   read(name: string, row: number, count: number): Floats;
-  /** A tensor that was not planned, whole. */
+  /** A tensor that was not planned, whole. @param values as many as its shape says, row-major */
   append(tensor: PlannedTensor, values: ArrayLike<number>): void;
 }
 
@@ -50,7 +57,7 @@ export function decoded(bytes: ArrayBuffer, dtype: Dtype, name: string, file: st
   return Float64Array.from(numbers as ArrayLike<number | bigint>, Number);
 }
 
-/** How many values and bytes one row of a tensor has. */
+/** How many values and bytes one row of a tensor [rows, ...] has. */
 function rowOf({ dtype, shape }: PlannedTensor): { values: number; bytes: number } {
   const values = shape.slice(1).reduce((product, length) => product * length, 1);
   return { values, bytes: (values * DTYPE_BITS[dtype]) / 8 };

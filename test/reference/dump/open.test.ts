@@ -60,7 +60,10 @@ describe('opening a dump', () => {
   });
 
   it.each([
-    ['model.pt', 'expected a .safetensors, .npy, .npz or .json file, or a folder of .npy files; a pickle can run code'],
+    [
+      'model.pt',
+      'expected a .safetensors, .npy, .npz or .json file, or a folder of .npy and .safetensors files; a pickle can run code',
+    ],
     ['model.gguf', 'a GGUF file holds weights'],
     ['out.txt', 'text loses digits'],
     ['out', 'got something else'],

@@ -190,9 +190,9 @@ describe('a trace', () => {
     const file = join(folder, 'trace.safetensors');
     const model = modelOf('tiny-llama-rope3-f16');
     const refusals: readonly (readonly [TraceOptions, readonly number[], RegExp])[] = [
-      [{ layers: [2] }, IDS, /layers: The model has layers 0 to 1, got 2/],
-      [{ positions: [11] }, IDS, /positions: The run has positions 0 to 10, got 11/],
-      [{ positions: [] }, IDS, /none is chosen/],
+      [{ layers: [2] }, IDS, /^layers \(--layers\): the model has 0 to 1, got 2\.$/],
+      [{ positions: [11] }, IDS, /^positions \(--positions\): the run has 0 to 10, got 11\.$/],
+      [{ positions: [] }, IDS, /^positions \(--positions\): none is chosen\.$/],
       [{}, [256], /outside the vocabulary/],
       [{}, [], /at least one token/],
     ];

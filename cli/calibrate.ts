@@ -22,7 +22,7 @@ export function calibrateCommand(): Command {
   return attentionOptions(command).action(async (name: string, flags: Flags) => {
     const { folder, model, tokenizer } = await loadPlain(name, flags);
     const ids = encodeText(flags.text, tokenizer, folder);
-    expectNotRead(flags.out, '--out', folder, [flags.text]);
+    expectNotRead(flags.out, '--out', [folder], [flags.text]);
     warnOfNotFinite(model);
     const amax = await withBar(progressBar('tokens'), ({ update }) => calibrate(model, ids, pause, update));
     writeScales(flags.out, amax, ids.length, model);

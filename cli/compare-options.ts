@@ -1,6 +1,6 @@
 /** What `compare` and `splice` share: options, loading, and how a comparison is told. */
-import { writeFileSync } from 'node:fs';
-import { type Command, Option } from 'commander';
+import { statSync, writeFileSync } from 'node:fs';
+import { type Command, InvalidArgumentError, Option } from 'commander';
 import { UsageError } from '../src/errors.js';
 import { writeAtomically } from '../src/files.js';
 import type { Comparison } from '../src/reference/compare/comparison.js';
@@ -14,11 +14,12 @@ import { comparisonHtml } from './compare-html.js';
 import { comparisonJson } from './compare-json.js';
 import { showsColor } from './compare-paint.js';
 import { comparisonText } from './compare-text.js';
-import { GROUPS, idList, pause, readIds } from './options.js';
+import { expectNotRead, GROUPS, idList, pause, readIds } from './options.js';
 import { type ProgressBar, progressBar, withBar } from './progress.js';
 
 export interface CompareFlags {
   readonly map?: string;
+  readonly skip?: RegExp;
   readonly ids?: number[];
   readonly idsFile?: string;
   readonly dtype?: CompareOptions['dtype'];
@@ -35,6 +36,7 @@ export function compareOptions(command: Command): Command {
       '--map <file>',
       'JSON: their names -> those of a trace, {i} for a layer: {"blk.{i}.q": "layers.{i}.attention.q"}',
     )
+    .option('--skip <pattern>', 'leave out their tensors whose names match this regular expression', pattern)
     .option('--ids <ids>', 'tokens of their pass, where the dump has no input_ids: 1,2,3', idList)
     .option('--ids-file <file>', 'the same as a JSON array')
     .addOption(
@@ -61,15 +63,15 @@ export async function compared(
   others: readonly string[],
   work: (theirs: Dump, options: CompareOptions) => Promise<Comparison>,
 ): Promise<void> {
-  const { map, idsFile, dtype, html } = flags;
+  const { map, skip, idsFile, dtype, html } = flags;
   if (flags.ids && idsFile !== undefined) throw new UsageError('Expected --ids or --ids-file, got both.');
-  if (html !== undefined) expectOther(html, [path, ...others, ...[map, idsFile].filter((file) => file !== undefined)]);
+  if (html !== undefined) expectOther(html, [path, ...others, map, idsFile]);
   const ids = flags.ids ?? (idsFile === undefined ? undefined : readIds(idsFile));
   const names = map === undefined ? undefined : readNameMap(map);
   const theirs = openDump(path);
   try {
     const found = await withBar(progressBar('tokens'), ({ update: progress }: ProgressBar) =>
-      work(theirs, { map: names, ids, dtype, pause, progress }),
+      work(theirs, { map: names, skip: skip && ((name) => skip.test(name)), ids, dtype, pause, progress }),
     );
     if (html !== undefined) writeAtomically(html, [Buffer.from(comparisonHtml(found))]);
     tell(found, flags);
@@ -94,6 +96,17 @@ function tell(found: Comparison, { format, json, all }: CompareFlags): void {
   }
 }
 
-function expectOther(html: string, read: readonly string[]): void {
-  if (read.includes(html)) throw new UsageError(`--html: ${html} is a file that is read here; give another one.`);
+/** @throws UsageError for a report that would take the place of what is read, a file of a folder included */
+function expectOther(html: string, read: readonly (string | undefined)[]): void {
+  const isFolder = (path: string | undefined) =>
+    path !== undefined && statSync(path, { throwIfNoEntry: false })?.isDirectory();
+  expectNotRead(html, '--html', read.filter(isFolder) as string[], read);
+}
+
+function pattern(text: string): RegExp {
+  try {
+    return new RegExp(text);
+  } catch {
+    throw new InvalidArgumentError('Expected a regular expression, such as \\.mlp\\.');
+  }
 }

@@ -29,7 +29,7 @@ export function compareCommand(): Command {
     .action(async (theirs: string, flags: Flags, self: Command) => {
       const { golden, bisect } = flags;
       if (golden === undefined) {
-        await compared(theirs, flags, [], async (dump, options) => {
+        await compared(theirs, flags, [flags.model], async (dump, options) => {
           const { model } = await load(flags.model, flags, 'logits');
           const found = await compare(dump, model, { ...options, bisect, ignoreConfigKeys: flags.ignoreConfigKey });
           const embedded = 'No --model was given: ours is the model that comes with touchstone.';

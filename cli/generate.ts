@@ -83,7 +83,7 @@ async function run(argument: string | undefined, flags: Flags): Promise<void> {
     throw new TouchstoneError(`${folder}: --stop needs a tokenizer.json, and there is none.`);
   }
   if (flags.saveCache !== undefined) {
-    expectNotRead(flags.saveCache, '--save-cache', folder, [flags.promptFile]);
+    expectNotRead(flags.saveCache, '--save-cache', [folder], [flags.promptFile]);
   }
   const cache = flags.loadCache === undefined ? model.components.newCache() : loadCache(flags.loadCache, model);
   const ids = flags.ids ?? (fromCache ? [...cache.ids] : encodePrompt(prompt!, tokenizer, folder));

@@ -66,7 +66,7 @@ export function goldenCommand(): Command {
     const idsGiven = flags.ids ?? (flags.idsFile === undefined ? undefined : readIds(flags.idsFile));
     const ids = idsGiven ?? encodePrompt(flags.prompt!, tokenizer, folder);
     const { steps, prefillChunk, out, capture, layers, positions } = flags;
-    expectNotRead(out, '--out', folder, [flags.idsFile]);
+    expectNotRead(out, '--out', [folder], [flags.idsFile]);
     warnOfNotFinite(model);
     const other = model.options.precision === 'float64' ? 'float32' : 'float64';
     const noiseOf = flags.noise && counterpart(model, other, flags.ignoreConfigKey);

@@ -61,12 +61,12 @@ export function collected(value: string, before: string[] = []): string[] {
 export function expectNotRead(
   out: string,
   flag: string,
-  folder: string,
+  folders: readonly string[],
   others: readonly (string | undefined)[],
 ): void {
   if (!existsSync(out)) return;
   const place = realpathSync(out);
-  const beside = readdirSync(folder).map((name) => join(folder, name));
+  const beside = folders.flatMap((folder) => readdirSync(folder).map((name) => join(folder, name)));
   const read = [...beside, ...others].find((file) => file && existsSync(file) && realpathSync(file) === place);
   if (read) throw new UsageError(`${flag}: ${out} is a file that is read here (${read}); give another one.`);
 }

@@ -32,7 +32,7 @@ export function spliceCommand(): Command {
   return runOptions(compareOptions(command))
     .addHelpText('after', AFTER)
     .action(async (theirs: string, flags: Flags) => {
-      await compared(theirs, flags, [], async (dump, options) => {
+      await compared(theirs, flags, [flags.model], async (dump, options) => {
         const { model } = await load(flags.model, flags, 'logits');
         const found = await compare(dump, model, {
           ...options,

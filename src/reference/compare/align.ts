@@ -17,6 +17,8 @@ export interface Aligned {
   readonly ourRows: readonly number[];
   /** null: as it stands. */
   readonly layout: string | null;
+  /** Their shape fits our order of axes as well, where their values do not agree. */
+  readonly doubtful: boolean;
 }
 
 /** Our tensor, and what is known of it. */
@@ -46,18 +48,33 @@ export function align(
   const values = theirs.read();
   const axes = TRACE_AXES[kindOfPoint(ours.name)]!;
   const tried = new Set<string>();
-  const found: Aligned[] = [];
+  const found: Found[] = [];
   for (const list of rowsTheyMayHave(dump, ours.positions)) {
     if (tried.has(list.join())) continue;
     tried.add(list.join());
     const rowShape = rowShapeOf(theirs.shape, ours, list.length);
     const layouts = layoutsOf(theirs.shape, [list.length, ...rowShape], { axes, rope: ours.rope, fused });
-    found.push(...layouts.flatMap((layout) => paired(layout, values, list, ours, rowShape) ?? []));
+    for (const layout of layouts) {
+      const aligned = paired(layout, values, list, ours, rowShape);
+      if (aligned) found.push({ aligned, moved: layout.moved });
+    }
     if (layouts.some(({ rows }) => rows === null)) break; // other lists are for tensors that this one does not fit
   }
-  const [first, ...others] = found;
-  if (first) return others.reduce((best, next) => (errorOf(next) < errorOf(best) ? next : best), first);
+  const best = nearestOf(found);
+  if (best) return { ...best.aligned, doubtful: best.moved && found.some(({ moved }) => !moved) };
   return `${theirs.name} has shape [${theirs.shape.join(', ')}], which in no known layout holds ${ours.name} of shape [${ours.shape.join(', ')}].`;
+}
+
+interface Found {
+  readonly aligned: Omit<Aligned, 'doubtful'>;
+  /** Axes lie in another order than ours. */
+  readonly moved: boolean;
+}
+
+/** The one whose values lie nearest to ours, the plainest of equals. */
+function nearestOf(found: readonly Found[]): Found | undefined {
+  const errors = found.map(({ aligned }) => errorOf(aligned));
+  return found[errors.indexOf(Math.min(...errors))];
 }
 
 /** Scores of a shorter run have fewer keys. */
@@ -73,7 +90,7 @@ function paired(
   all: readonly number[],
   { positions, values: ourValues, shape, end }: OurTensor,
   rowShape: readonly number[],
-): Aligned | null {
+): Omit<Aligned, 'doubtful'> | null {
   const theirPositions = layout.rows ? layout.rows.map((row) => all[row]!) : all;
   const rowAt = new Map(positions.flatMap((position, row) => (position < end ? [[position, row]] : [])));
   const theirRows = [...theirPositions.keys()].filter((row) => rowAt.has(theirPositions[row]!));
@@ -105,10 +122,11 @@ export function sizeOfShape(shape: readonly number[]): number {
   return shape.reduce((product, length) => product * length, 1);
 }
 
-function errorOf({ theirs, ours }: Aligned): number {
+/** Over values that are numbers on both sides: what is NaN or infinite lies somewhere in every layout. */
+function errorOf({ theirs, ours }: Omit<Aligned, 'doubtful'>): number {
   let sum = 0;
   for (let i = 0; i < ours.length; i++) {
-    if (theirs[i] === ours[i] || ours[i] === Number.NEGATIVE_INFINITY) continue;
+    if (!Number.isFinite(theirs[i]) || !Number.isFinite(ours[i])) continue;
     sum += (theirs[i]! - ours[i]!) ** 2;
   }
   return sum;

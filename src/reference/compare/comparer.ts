@@ -1,5 +1,6 @@
 /** Compares one tensor of theirs with one of ours. */
 import { CheckpointError } from '../../errors.js';
+import type { Floats } from '../../tensor/tensor.js';
 import type { Dump, DumpTensor } from '../dump/dump.js';
 import { expertOrder, ordered } from '../dump/expert-order.js';
 import type { FusedPart } from '../dump/fused-names.js';
@@ -7,9 +8,9 @@ import type { LayoutHints } from '../dump/layout.js';
 import { isWholeNumbers, layerOfPoint } from '../trace/format.js';
 import { type Aligned, align, type OurTensor, sizeOfShape } from './align.js';
 import { type ComparedDtype, type TensorComparison, VERDICTS, worstOf } from './comparison.js';
-import { gapsOf } from './experts.js';
+import { type Chooser, gapsOf, type RouterLogits } from './experts.js';
 import { floorsOf, type Size, sizeOf } from './floor.js';
-import { measure } from './measure.js';
+import { type Measured, measure } from './measure.js';
 import type { Reference } from './reference.js';
 import { commonTokens } from './rows.js';
 import { verdictOf } from './verdict.js';
@@ -24,19 +25,35 @@ export interface Named {
   readonly fused: FusedPart | null;
 }
 
+/** What came of a tensor, and whether its layout is in doubt: its shape fits another one as well. */
+export interface Compared {
+  readonly comparison: TensorComparison;
+  readonly doubtful: boolean;
+}
+
 export class Comparer {
   private readonly theirs: Dump;
   private readonly reference: Reference;
   private readonly dtype: ComparedDtype;
   private readonly end: number;
-  /** The order in which their experts of a layer stand beside ours. */
-  private readonly orders = new Map<number, Int32Array>();
+  /** Theirs of each router's choice, by our name. */
+  private readonly experts: ReadonlyMap<string, Named>;
+  private readonly choose: Chooser | null;
 
-  constructor(theirs: Dump, reference: Reference, dtype: ComparedDtype) {
+  /** @param named all of theirs that are compared @param choose our routers; null: they are not known */
+  constructor(
+    theirs: Dump,
+    reference: Reference,
+    dtype: ComparedDtype,
+    named: readonly Named[],
+    choose: Chooser | null = null,
+  ) {
     this.theirs = theirs;
     this.reference = reference;
     this.dtype = dtype;
     this.end = commonTokens(theirs, reference);
+    this.experts = new Map(named.filter(({ name }) => isWholeNumbers(name)).map((own) => [own.name, own]));
+    this.choose = choose;
   }
 
   /** The floors of all rows of one of ours. */
@@ -53,19 +70,20 @@ export class Comparer {
     return this.inOrder(name, aligned);
   }
 
-  compare({ name, alternatives, tensor, fused }: Named): TensorComparison {
+  compare({ name, alternatives, tensor, fused }: Named): Compared {
     const found = [name, ...alternatives].map((candidate) => this.compareAs(candidate, tensor, fused));
-    return found.reduce((best, next) => (isBetter(next, best) ? next : best));
+    return found.reduce((best, next) => (isBetter(next.comparison, best.comparison) ? next : best));
   }
 
-  private compareAs(name: string, tensor: DumpTensor, fused: FusedPart | null): TensorComparison {
+  private compareAs(name: string, tensor: DumpTensor, fused: FusedPart | null): Compared {
     const { dtype, shape } = tensor;
     const own = { name, theirName: tensor.name, dtype, shape };
     const ours = this.ours(name);
     const aligned = align(this.theirs, tensor, ours, this.fusedHint(name, fused));
     if (typeof aligned === 'string') {
       const nothing = { layout: null, measures: null, rows: [], worst: null };
-      return { ...own, ...nothing, verdict: 'different', problem: `${aligned}${this.hint(name)}` };
+      const problem = `${aligned}${this.hint(name)}`;
+      return { comparison: { ...own, ...nothing, verdict: 'different', problem }, doubtful: false };
     }
     const settled = this.inOrder(name, aligned);
     const floors = this.floors(ours);
@@ -73,7 +91,8 @@ export class Comparer {
     const measured = measure(pair, this.dtype, name === 'logits');
     const judged = isWholeNumbers(name) ? this.judgedByGaps(name, settled, measured) : measured;
     const verdict = worstOf(judged.rows.map((row) => row.verdict));
-    return { ...own, layout: aligned.layout, verdict, problem: null, ...judged };
+    const { layout, doubtful } = aligned;
+    return { comparison: { ...own, layout, verdict, problem: null, ...judged }, doubtful };
   }
 
   /** What may be behind a shape that holds nothing of ours. */
@@ -95,27 +114,35 @@ export class Comparer {
     return { part, queryHeads: heads('q'), keyValueHeads: heads('k') };
   }
 
-  /** Experts ascending, and their weights with them. */
+  /** Experts ascending, and their weights with them; weights alone by size, in ours too. */
   private inOrder(name: string, aligned: Aligned): Aligned {
-    const layer = layerOfPoint(name);
-    if (layer === null || !/\.router\.(experts|weights)$/.test(name)) return aligned;
-    if (isWholeNumbers(name)) this.orders.set(layer, expertOrder(aligned.theirs, aligned.rowShape[0]!));
-    const order = this.orders.get(layer) ?? expertOrder(aligned.theirs, aligned.rowShape[0]!);
-    if (isWholeNumbers(name)) return { ...aligned, theirs: ordered(aligned.theirs, order) };
-    if (this.orders.has(layer)) return { ...aligned, theirs: ordered(aligned.theirs, order) };
-    const ours = ordered(aligned.ours, expertOrder(aligned.ours, aligned.rowShape[0]!));
-    return { ...aligned, theirs: ordered(aligned.theirs, order), ours }; // weights alone: by size
+    if (!/\.router\.(experts|weights)$/.test(name)) return aligned;
+    const perToken = aligned.rowShape[0]!;
+    const experts = isWholeNumbers(name) ? aligned : this.chosen(name.replace(/weights$/, 'experts'));
+    if (experts) return { ...aligned, theirs: ordered(aligned.theirs, expertOrder(experts.theirs, perToken)) };
+    const bySize = (values: Floats) => ordered(values, expertOrder(values, perToken));
+    return { ...aligned, theirs: bySize(aligned.theirs), ours: bySize(aligned.ours) };
+  }
+
+  /** What their router chose, in their order; null: they do not tell. */
+  private chosen(name: string): Aligned | null {
+    const own = this.experts.get(name);
+    const aligned = own ? align(this.theirs, own.tensor, this.ours(name)) : null;
+    return typeof aligned === 'string' ? null : aligned;
   }
 
   /** Another expert is a difference unless the router was near a tie. */
-  private judgedByGaps(name: string, aligned: Aligned, measured: ReturnType<typeof measure>) {
+  private judgedByGaps(name: string, aligned: Aligned, measured: Measured): Measured {
     const point = name.replace(/experts$/, 'logits');
-    const logits = this.reference.points.has(point) ? this.reference.tensor(point) : null;
-    const floors = logits ? this.floors(logits) : [];
-    const noise = aligned.ourRows.map((row) => floors[row]?.max ?? 0);
-    const gaps = gapsOf(aligned, logits?.values ?? null, noise, logits?.shape[1] ?? 0);
-    const rows = measured.rows.map((row, r) => ({ ...row, ratio: gaps[r]!, verdict: verdictOf(gaps[r]!) }));
+    const gaps = gapsOf(aligned, this.reference.points.has(point) ? this.routerLogits(point) : null, this.choose);
+    const rows = measured.rows.map((row, r) => ({ ...row, ratio: gaps[r]!, verdict: verdictOf(gaps[r]!, this.dtype) }));
     return { ...measured, rows, measures: { ...measured.measures, ratio: Math.max(0, ...gaps) } };
+  }
+
+  private routerLogits(point: string): RouterLogits {
+    const logits = this.reference.tensor(point);
+    const noise = this.floors(logits).map(({ max }) => max);
+    return { layer: layerOfPoint(point)!, values: logits.values, experts: logits.shape[1]!, noise };
   }
 }
 

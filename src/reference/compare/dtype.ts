@@ -2,6 +2,7 @@
 import { roundTo16, tableOf } from '../../tensor/dtype.js';
 import type { Floats } from '../../tensor/tensor.js';
 import type { ComparedDtype } from './comparison.js';
+import { UNIT_ROUNDOFF } from './floor.js';
 
 /** The narrowest dtype that has all these values; null: they are whole numbers, which say nothing. */
 export function dtypeOfValues(values: Floats): ComparedDtype | null {
@@ -16,12 +17,13 @@ function isOf(dtype: 'BF16' | 'F16', value: number): boolean {
 }
 
 /**
- * The dtype that most tensors have. Weights that pass through unchanged (embeddings) say nothing, nor do tensors that are kept wider on
+ * The dtype that most tensors have, the widest of equals. Weights that pass through unchanged (embeddings) say nothing, nor do tensors that are kept wider on
  * purpose (logits, softmax), as long as they are few.
  */
 export function dtypeOfDump(each: readonly (ComparedDtype | null)[]): ComparedDtype {
   const counts = new Map<ComparedDtype, number>();
   for (const dtype of each) if (dtype) counts.set(dtype, (counts.get(dtype) ?? 0) + 1);
-  const [most] = [...counts].sort(([, a], [, b]) => b - a);
+  const width = (dtype: ComparedDtype) => UNIT_ROUNDOFF[dtype];
+  const [most] = [...counts].sort(([one, a], [other, b]) => b - a || width(one) - width(other));
   return most?.[0] ?? 'float32';
 }

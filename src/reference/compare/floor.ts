@@ -23,7 +23,9 @@ export interface Size {
  */
 export function floorsOf(noise: Floats, rows: readonly Size[], dtype: ComparedDtype): Size[] {
   const unit = UNIT_ROUNDOFF[dtype];
-  const own = rows.map((_, r): Size => ({ rms: noise[2 * r]!, max: noise[2 * r + 1]! }));
+  // A run that overflowed tells no noise.
+  const finite = (value: number) => (Number.isFinite(value) ? value : 0);
+  const own = rows.map((_, r): Size => ({ rms: finite(noise[2 * r]!), max: finite(noise[2 * r + 1]!) }));
   const relative = (of: keyof Size) =>
     upperQuartile(own.flatMap((size, r) => (rows[r]![of] > 0 ? [size[of] / rows[r]![of]] : [])));
   const usual: Size = { rms: relative('rms'), max: relative('max') };

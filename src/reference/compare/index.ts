@@ -1,16 +1,19 @@
 /** Holds what another implementation computed against a model or a golden. */
 import { RequestError, UsageError } from '../../errors.js';
 import type { Model } from '../../model/load.js';
+import { route } from '../../model/router.js';
+import { isEmulated, tensor } from '../../tensor/tensor.js';
 import { nearestOf } from '../dump/canonical.js';
 import type { Dump } from '../dump/dump.js';
 import type { NameMap } from '../dump/name-map.js';
 import { openDump } from '../dump/open.js';
-import { inNamedForm } from '../trace/index.js';
+import { FLOAT64_NOISE, inNamedForm } from '../trace/index.js';
 import { planOf } from '../trace/plan.js';
 import type { Splice } from '../trace/run.js';
 import { bisectionOf } from './bisect.js';
 import type { Named } from './comparer.js';
-import type { ComparedDtype, Comparison } from './comparison.js';
+import { type ComparedDtype, type Comparison, worstOf } from './comparison.js';
+import type { Chooser } from './experts.js';
 import { inFlow } from './names.js';
 import { openReference, type Reference, referenceOf } from './reference.js';
 import { expectSameTokens } from './rows.js';
@@ -22,6 +25,8 @@ import { idsOf, type ModelOptions, pairFor, referenceFrom } from './with-model.j
 export interface CompareOptions extends Omit<ModelOptions, 'splice'> {
   /** Their names -> ours (`readNameMap`), where names say too little. */
   readonly map?: NameMap | undefined;
+  /** Their tensors that are left out, by their names. */
+  readonly skip?: ((name: string) => boolean) | undefined;
   /** What they compute in; by default what their values show. */
   readonly dtype?: ComparedDtype | undefined;
   /** With a model: find the tensors that are wrong by themselves, each made from their own values of what it is made of. */
@@ -53,7 +58,7 @@ export async function compare(
 function compareWithTrace(
   theirs: Dump,
   ours: Dump | string,
-  { map, dtype, bisect, spliceAt }: CompareOptions,
+  { map, skip, dtype, bisect, spliceAt }: CompareOptions,
 ): Comparison {
   if (bisect || spliceAt) {
     throw new UsageError('A golden cannot go on with their values (--bisect, splice); compare with a model (--model).');
@@ -61,7 +66,9 @@ function compareWithTrace(
   const reference = typeof ours === 'string' ? openReference(ours) : referenceOf(ours, ours.path);
   try {
     expectSameTokens(theirs, reference);
-    const found = compareWith(theirs, reference, { map, dtype });
+    const found = compareWith(theirs, reference, { map, skip, dtype, guessed: dtype === undefined });
+    if (!dtype && found.dtype === 'float64' && reference.noiseOf === 'float32')
+      return compareWith(theirs, reference, { map, skip, dtype: 'float32' });
     expectNoiseOf(found.dtype, reference, theirs.path);
     return found;
   } finally {
@@ -71,7 +78,7 @@ function compareWithTrace(
 
 /** @throws UsageError if the golden tells the noise of another dtype: a narrower one's would hide mistakes, a wider one's would invent them */
 function expectNoiseOf(dtype: ComparedDtype, { noiseOf, name }: Reference, path: string): void {
-  if (dtype === noiseOf || (dtype === 'float64' && noiseOf === 'float32')) return;
+  if (dtype === noiseOf) return;
   const emulate = dtype.endsWith('16') ? ` --emulate ${dtype}` : '';
   throw new UsageError(
     `${path} is computed in ${dtype}, and ${name} tells the noise of ${noiseOf}; make a golden with touchstone golden --noise${emulate}, ` +
@@ -80,26 +87,83 @@ function expectNoiseOf(dtype: ComparedDtype, { noiseOf, name }: Reference, path:
 }
 
 async function compareWithModel(theirs: Dump, given: Model, options: CompareOptions): Promise<Comparison> {
-  const { map, bisect, spliceAt } = options;
+  const { map, skip, bisect, spliceAt } = options;
   const model = inNamedForm(given, { capture: 'all' });
-  const { config } = model;
   const ids = idsOf(theirs, options);
-  const { named, points, dtype, missing } = await pointsFor(theirs, model, ids, options);
-  const pair = pairFor(model, dtype, options);
+  const { named, points, dtype: shown, missing } = await pointsFor(theirs, model, ids, options);
+  expectEmulated(model, shown, options, theirs.path);
+  const pair = pairFor(model, shown, options);
   const run = (splice?: Splice) => referenceFrom(pair, ids, points, { ...options, splice });
-  const compared = (reference: Reference) => ({ ...compareWith(theirs, reference, { config, map, dtype }), missing });
+  const settings = { config: model.config, map, skip, choose: chooserOf(model) };
   const reference = await run();
   try {
-    const plain = compared(reference);
-    if (!bisect && !spliceAt) return plain;
+    const first = compareWith(theirs, reference, { ...settings, dtype: shown, guessed: options.dtype === undefined });
+    const { found: plain, view } = options.dtype
+      ? { found: first, view: same }
+      : inEarnest(first, reference, theirs, settings);
+    if (!bisect && !spliceAt) return { ...plain, missing };
     const all = spliceable(named, plain.tensors);
     const at = spliceAt ? chosenFrom(all, spliceAt, theirs.path) : all;
     const spliced = await run(splicing(theirs, reference, at));
-    const found = closing(spliced, () => compared(spliced));
-    return spliceAt ? found : { ...plain, bisection: bisectionOf(found) };
+    const made = closing(spliced, () => ({
+      ...compareWith(theirs, view(spliced), { ...settings, dtype: plain.dtype }),
+      missing,
+    }));
+    if (spliceAt) return made;
+    const bisection = bisectionOf(made);
+    const verdict = worstOf([plain.verdict, ...bisection.roots.map((root) => root.verdict)]);
+    return { ...plain, missing, verdict, bisection };
   } finally {
     reference.close();
   }
+}
+
+const same = (reference: Reference) => reference;
+
+/**
+ * Values that only float64 has may be those of float32 that were written otherwise: as decimals, or after a multiplication. They are float64's if they
+ * agree with ours far better than float32 could.
+ */
+function inEarnest(
+  found: Comparison,
+  reference: Reference,
+  theirs: Dump,
+  settings: Parameters<typeof compareWith>[2],
+): { readonly found: Comparison; readonly view: (reference: Reference) => Reference } {
+  const limit = 1e-3 / FLOAT64_NOISE;
+  const agrees = found.tensors.every(({ measures }) => !measures || measures.rms <= limit * measures.noise.rms);
+  if (found.dtype !== 'float64' || agrees) return { found, view: same };
+  const narrow = compareWith(theirs, inFloat32(reference), { ...settings, dtype: 'float32' });
+  const note =
+    'Their values are numbers of float64, and lie as far from ours as those of float32 do: judged as float32 (--dtype float64 says otherwise).';
+  return { found: { ...narrow, notes: [note, ...narrow.notes] }, view: inFloat32 };
+}
+
+/** With the noise that float64's was made of. */
+function inFloat32(reference: Reference): Reference {
+  const noise = (point: string) => reference.noise(point).map((size) => size / FLOAT64_NOISE);
+  return { ...reference, noiseOf: 'float32', noise };
+}
+
+/** @throws UsageError where a reference of 16 bits would judge what was computed in more */
+function expectEmulated(
+  { options: { precision } }: Model,
+  dtype: ComparedDtype,
+  { dtype: told }: CompareOptions,
+  path: string,
+): void {
+  if (told || !isEmulated(precision) || dtype === precision) return;
+  throw new UsageError(
+    `${path} is computed in ${dtype}, and ours would emulate ${precision}, whose noise hides mistakes; leave out --emulate, or say what they compute in (--dtype ${precision}).`,
+  );
+}
+
+function chooserOf({ config, weights }: Model): Chooser {
+  return (layer, logits_E) => {
+    const [own, held] = [config.layers[layer]!.feedForward, weights.layers[layer]!.feedForward];
+    if (own.kind !== 'experts' || held.kind !== 'experts') return null;
+    return route(tensor(logits_E, [1, logits_E.length]), held.correction, own).map(({ expert }) => expert);
+  };
 }
 
 /** Which points of ours are needed for theirs, what they compute in, and which of ours they have not. */
@@ -107,14 +171,14 @@ async function pointsFor(
   theirs: Dump,
   model: Model,
   ids: readonly number[],
-  { map, dtype }: CompareOptions,
+  { map, skip, dtype }: CompareOptions,
 ): Promise<{ named: Named[]; points: (point: string) => boolean; dtype: ComparedDtype; missing: string[] }> {
   if (ids.length === 0)
     throw new RequestError(`${theirs.path}: its input_ids are empty; at least one token is needed.`);
   const planned = await planOf(model, ids[0]!, { rows: 1, tokens: 1 }, { capture: 'all' });
   const names = planned.map(({ name }) => name);
   const { config } = model;
-  const { named } = namesOf(theirs, new Set(names), { config, map });
+  const { named } = namesOf(theirs, new Set(names), { config, map, skip });
   const wanted = new Set(named.flatMap(({ name, alternatives }) => [name, ...alternatives]));
   return {
     named,

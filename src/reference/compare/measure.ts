@@ -2,8 +2,8 @@
 
 import type { Floats } from '../../tensor/tensor.js';
 import { divergenceOf } from '../divergence.js';
-import type { ComparedDtype, Measures, Place, RowComparison } from './comparison.js';
-import { type Size, UNIT_ROUNDOFF } from './floor.js';
+import { type ComparedDtype, type Measures, type Place, type RowComparison, worstOf } from './comparison.js';
+import { type Size, sizeOf, UNIT_ROUNDOFF } from './floor.js';
 import { verdictOf } from './verdict.js';
 
 /** Rows of theirs and of ours, in the same order and layout. */
@@ -42,11 +42,14 @@ export function measure(pair: Pair, dtype: ComparedDtype, isLogits: boolean): Me
       if (Number.isNaN(difference)) break;
     }
     const floor = floors[r]!;
-    const ratio = Math.max(over(Math.sqrt(squares / width), floor.rms), over(max, floor.max));
-    return { position, ratio, verdict: verdictOf(ratio), worstAt };
+    const rms = Math.sqrt(squares / width);
+    const ratio = Math.max(over(rms, floor.rms), over(max, floor.max));
+    const own = sizeOf(ours.subarray(r * width, (r + 1) * width));
+    return { position, ratio, verdict: verdictOf(ratio, dtype, rms / own.rms), worstAt };
   });
   const ratio = rows.reduce((greatest, row) => greaterOf(greatest, row.ratio), 0);
-  const parting = rows.find((row) => row.verdict === verdictOf(ratio) && row.worstAt >= 0);
+  const worst = worstOf(rows.map((row) => row.verdict));
+  const parting = rows.find((row) => row.verdict === worst && row.worstAt >= 0);
   const noise = { rms: rootOfMean(floors.map(({ rms }) => rms)), max: Math.max(...floors.map(({ max }) => max)) };
   return {
     measures: { ...total.measures(), noise, ratio, kl: isLogits && !Number.isNaN(ratio) ? klOf(pair, width) : null },

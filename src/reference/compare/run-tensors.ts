@@ -23,7 +23,11 @@ export function withRunNames(dump: Dump, map: NameMap | undefined): Dump {
 export function sequenceOf(dump: Dump, name: RunName): number[] | null {
   const tensor = dump.tensors.get(name);
   if (!tensor) return null;
-  if (tensor.shape.slice(0, -1).every((length) => length === 1)) return [...tensor.read()];
+  if (tensor.shape.slice(0, -1).every((length) => length === 1)) {
+    const values = [...tensor.read()];
+    if (name !== 'positions' || new Set(values).size === values.length) return values;
+    throw new RequestError(`${dump.path}: positions has some positions more than once; expected one row for each.`);
+  }
   throw new RequestError(
     `${dump.path}: ${name} has shape [${tensor.shape.join(', ')}]; expected one sequence: dump one of the batch.`,
   );

@@ -31,7 +31,7 @@ export function spliceable(named: readonly Named[], tensors: readonly TensorComp
 
 /** @param reference a run of the same tokens without splices, which tells layouts */
 export function splicing(theirs: Dump, reference: Reference, spliced: readonly Named[]): Splice {
-  const comparer = new Comparer(theirs, reference, reference.noiseOf);
+  const comparer = new Comparer(theirs, reference, reference.noiseOf, spliced);
   const points = new Map(spliced.map((own) => [own.name, own]));
   return (point, value, from) => {
     const own = points.get(point);

@@ -5,9 +5,10 @@ import { nearestCanonical } from '../dump/canonical.js';
 import type { Dump } from '../dump/dump.js';
 import { matchNames } from '../dump/names.js';
 import { isWholeNumbers, layerOfPoint } from '../trace/format.js';
-import { Comparer, type Named } from './comparer.js';
+import { type Compared, Comparer, type Named } from './comparer.js';
 import { type ComparedDtype, type Comparison, type Parting, type TensorComparison, worstOf } from './comparison.js';
 import { dtypeOfDump, dtypeOfValues } from './dtype.js';
+import type { Chooser } from './experts.js';
 import { inFlow, isBeside } from './names.js';
 import type { Reference } from './reference.js';
 import { commonTokens, tokensOf } from './rows.js';
@@ -20,15 +21,21 @@ export interface CompareOptions {
   readonly map?: ((name: string) => string | null) | undefined;
   /** What they compute in; by default what their values show. */
   readonly dtype?: ComparedDtype | undefined;
+  /** Their tensors that are left out. */
+  readonly skip?: ((name: string) => boolean) | undefined;
+  /** The dtype was seen from their values: that is said where it decides. */
+  readonly guessed?: boolean | undefined;
+  /** Our routers, where they are known. */
+  readonly choose?: Chooser | undefined;
 }
 
 /** Compares with an open reference. @throws RequestError where there is nothing to compare */
 export function compareWith(theirs: Dump, reference: Reference, options: CompareOptions = {}): Comparison {
   const { named, unknown, absent, notes } = namesOf(theirs, reference.points, options);
   const dtype = options.dtype ?? dtypeOf(named);
-  const comparer = new Comparer(theirs, reference, dtype);
-  const tensors = named.map((own) => comparer.compare(own)).sort((a, b) => inFlow(a.name, b.name));
-  const tokens = tokensCompared(theirs, reference, comparer);
+  const comparer = new Comparer(theirs, reference, dtype, named, options.choose);
+  const tensors = settled(named.map((own) => comparer.compare(own))).sort((a, b) => inFlow(a.name, b.name));
+  const tokens = tokensCompared(theirs, reference, comparer, dtype);
   if (tensors.length === 0 && !tokens) throw nothingKnown(theirs, absent, unknown);
   const had = new Set(tensors.map(({ name }) => name));
   return {
@@ -45,7 +52,7 @@ export function compareWith(theirs: Dump, reference: Reference, options: Compare
     unknown,
     missing: [...reference.points].filter((point) => !had.has(point)).sort(inFlow),
     notes: [
-      ...guessed(dtype, options),
+      ...guessedNote(dtype, tensors, options),
       ...narrowerOf(named, dtype),
       ...leftOut(theirs, reference),
       ...notCompared(theirs),
@@ -54,9 +61,23 @@ export function compareWith(theirs: Dump, reference: Reference, options: Compare
   };
 }
 
+/**
+ * A layout that could be another one by its shape is believed if some tensor has it that could not; else nobody can tell it from a mistake of
+ * axes.
+ */
+function settled(all: readonly Compared[]): TensorComparison[] {
+  const sure = new Set(all.flatMap(({ comparison, doubtful }) => (doubtful ? [] : [comparison.layout])));
+  return all.map(({ comparison, doubtful }) => {
+    const { verdict, layout, shape } = comparison;
+    if (!doubtful || sure.has(layout) || verdict === 'different') return comparison;
+    const problem = `its shape [${shape.join(', ')}] fits our order of axes, and its values only ${layout}; dump another number of tokens, so that the shape tells.`;
+    return { ...comparison, verdict: 'suspicious', problem, measures: null, rows: [], worst: null };
+  });
+}
+
 /** Their tensors beside ours. @param points the names of ours */
-export function namesOf(theirs: Dump, points: ReadonlySet<string>, { config = null, map }: CompareOptions) {
-  const names = [...theirs.tensors.keys()].filter((name) => !isBeside(name));
+export function namesOf(theirs: Dump, points: ReadonlySet<string>, { config = null, map, skip }: CompareOptions) {
+  const names = [...theirs.tensors.keys()].filter((name) => !isBeside(name) && !skip?.(name));
   const match = matchNames(names, (name) => points.has(name), { config, ...(map ? { map } : {}) });
   const named = match.pairs.map(
     ({ theirs: name, ours, ...pair }): Named => ({ name: ours, tensor: theirs.tensors.get(name)!, ...pair }),
@@ -117,12 +138,22 @@ function notCompared({ tensors }: Dump): string[] {
   return names.length > 0 ? [`What caches hold is not compared (${names.length}): ${names[0]}, ...`] : [];
 }
 
-/** Noise of a dtype that was only guessed is said where it is wide. */
-function guessed(dtype: ComparedDtype, { dtype: told }: CompareOptions): string[] {
-  if (told || !dtype.endsWith('16')) return [];
-  return [
-    `Their values are all numbers of ${dtype}, so the noise is that of ${dtype}; --dtype float32 if they were only saved so.`,
-  ];
+/** What a guess decides: noise of 16 bits is wide, and a small difference may be that of 16 bits. */
+function guessedNote(
+  dtype: ComparedDtype,
+  tensors: readonly TensorComparison[],
+  { guessed }: CompareOptions,
+): string[] {
+  if (!guessed) return [];
+  if (dtype.endsWith('16'))
+    return [
+      `Their values are numbers of ${dtype}, so the noise is that of ${dtype}; --dtype float32 if they were only saved so.`,
+    ];
+  const apart = tensors.filter(({ verdict }) => verdict === 'different');
+  const near = apart.length > 0 && apart.every(({ measures }) => measures && measures.cosine > 0.99);
+  return near
+    ? ['What differs is small, as of 16 bits: if they compute in bfloat16 or float16, say so (--dtype).']
+    : [];
 }
 
 /** Where those that are different part, in order; if none is, those that are suspicious. */
@@ -138,13 +169,13 @@ function partingAt({ name, theirName, verdict, worst }: TensorComparison): Parti
   return { tensor: name, theirName, layer: layerOfPoint(name), verdict, ...worst! };
 }
 
-function tokensCompared(theirs: Dump, reference: Reference, comparer: Comparer) {
+function tokensCompared(theirs: Dump, reference: Reference, comparer: Comparer, dtype: ComparedDtype) {
   const { generatedIds } = tokensOf(theirs);
   if (generatedIds.length === 0 || !reference.points.has('logits')) return null;
   const logits = reference.tensor('logits');
   const fed = [...reference.inputIds, ...reference.generatedIds];
   const prompt = tokensOf(theirs).inputIds?.length ?? reference.inputIds.length;
-  return compareTokens(generatedIds, prompt, fed, logits, comparer.floors(logits));
+  return compareTokens(generatedIds, prompt, fed, logits, comparer.floors(logits), dtype);
 }
 
 /** A golden goes on with its own tokens. */

@@ -2,9 +2,9 @@
 import { argmax } from '../../generate/sampler.js';
 import type { Floats } from '../../tensor/tensor.js';
 import type { OurTensor } from './align.js';
-import type { TokenComparison, TokenDifference, Verdict } from './comparison.js';
+import type { ComparedDtype, TokenComparison, TokenDifference, Verdict } from './comparison.js';
 import type { Size } from './floor.js';
-import { WITHIN_NOISE } from './verdict.js';
+import { tieOf } from './verdict.js';
 
 /**
  * Holds generated tokens against the greedy choice of our logits, row by row: the logits of the same tokens, theirs up to there. Near ties are said, never hidden.
@@ -16,6 +16,7 @@ export function compareTokens(
   fed: readonly number[],
   logits: Omit<OurTensor, 'end'>,
   floors: readonly Size[],
+  dtype: ComparedDtype,
 ): TokenComparison | null {
   const differences: TokenDifference[] = [];
   let compared = 0;
@@ -24,7 +25,7 @@ export function compareTokens(
     const row = logits.positions.indexOf(position);
     if (row < 0) continue;
     compared++;
-    const difference = differenceAt(id, rowOf(logits, row), floors[row]!.max);
+    const difference = differenceAt(id, rowOf(logits, row), tieOf(floors[row]!.max, dtype));
     if (difference) differences.push({ step, position: position + 1, ...difference });
     if (fed[position + 1] !== undefined && fed[position + 1] !== id) break; // what follows is of other tokens
   }
@@ -35,12 +36,11 @@ export function compareTokens(
   return { compared, equal: compared - differences.length, verdict, first: differences[0] ?? null, ambiguous };
 }
 
-function differenceAt(id: number, row: Floats, noise: number): Omit<TokenDifference, 'step' | 'position'> | null {
+function differenceAt(id: number, row: Floats, tie: number): Omit<TokenDifference, 'step' | 'position'> | null {
   const ours = argmax(row);
   if (ours === id) return null;
   const margin = row[ours]! - (row[id] ?? Number.NEGATIVE_INFINITY);
-  const needed = 2 * WITHIN_NOISE * noise; // both logits may be off
-  return { theirs: id, ours, margin, noise: needed, ambiguous: margin <= needed };
+  return { theirs: id, ours, margin, noise: tie, ambiguous: margin <= tie };
 }
 
 function rowOf({ values, shape }: Omit<OurTensor, 'end'>, row: number): Floats {

@@ -6,13 +6,15 @@ export type Places = readonly (readonly number[])[];
 export interface Arrangement {
   readonly name: string;
   readonly places: Places;
+  /** Axes lie in another order than ours. */
+  readonly moved: boolean;
 }
 
 export const AS_IT_IS = 'as it is';
 
 /**
- * Every order of our axes in memory that their shape can be a description of: axes of 1 do not count, axes that follow each other may be
- * one (flattened), and the shape may be written backwards, as ggml's `ne` is. The most plausible first.
+ * Every order of our axes in memory that their shape can be a description of: axes of 1 do not count, axes that follow each other in ours too may be
+ * one (flattened; heads and rows in one, or values before heads, are a mistake of reshape, not a layout), and the shape may be written backwards, as ggml's `ne` is. The most plausible first.
  */
 export function arrangements(theirs: readonly number[], ours: readonly number[], axes: string): Arrangement[] {
   const dense = theirs.filter((length) => length !== 1);
@@ -20,18 +22,21 @@ export function arrangements(theirs: readonly number[], ours: readonly number[],
   const backwards = [...dense].reverse();
   const ones = theirs.length - dense.length > ours.length - kept.length ? ['a batch axis'] : [];
   const found: Arrangement[] = [];
+  const keysFirst = (order: readonly number[]) =>
+    axes[2] === 'S' && order.includes(0) && order.indexOf(2) < order.indexOf(0); // queries for keys: a mistake too
   for (const order of orders(kept)) {
+    if (keysFirst(order)) continue;
     for (const [shape, written] of [
       [dense, []],
       [backwards, ['a shape written backwards']],
     ] as const) {
       if (written.length > 0 && likelihood(order) > 0) continue; // in ggml, axes stand as they are or heads first
-      const lengths = lengthsOf(shape, order, ours, axes);
+      const lengths = lengthsOf(shape, order, kept, ours, axes);
       if (lengths === null || (shape.length === 1 && order.length > 1 && !isAscending(order))) continue;
       const padded = lengths.some((length, i) => length !== ours[order[i]!]) ? ['keys padded'] : [];
       const flattened = shape.length < order.length ? ['flattened heads'] : [];
       const name = [...ones, ...written, ...orderName(order), ...flattened, ...padded].join(', ') || AS_IT_IS;
-      found.push({ name, places: placesOf(order, lengths, ours) });
+      found.push({ name, places: placesOf(order, lengths, ours), moved: !isAscending(order) });
     }
   }
   return found;
@@ -65,15 +70,17 @@ function orderName(order: readonly number[]): string[] {
 function lengthsOf(
   shape: readonly number[],
   order: readonly number[],
+  kept: readonly number[],
   ours: readonly number[],
   axes: string,
 ): number[] | null {
+  const follows = (axis: number, before: number) => kept.indexOf(axis) === kept.indexOf(before) + 1;
   const lengths: number[] = [];
   let axis = 0;
   for (const whole of shape) {
     let product = 1;
     const begin = axis;
-    while (axis < order.length && (axis === begin || product < whole)) {
+    while (axis < order.length && (axis === begin || (product < whole && follows(order[axis]!, order[axis - 1]!)))) {
       const own = ours[order[axis]!]!;
       const isPadded = axes[order[axis]!] === 'S' && axis === begin && whole > own;
       lengths.push(isPadded ? whole : own);

@@ -28,7 +28,7 @@ export function fusedPlaces(
     Array.from({ length: dim! }, (_, value) => value),
   ];
   return [
-    { name: 'one of queries, keys and values', places: placed(byPart) },
-    { name: 'one of queries, keys and values by group', places: placed(byGroup) },
+    { name: 'one of queries, keys and values', places: placed(byPart), moved: false },
+    { name: 'one of queries, keys and values by group', places: placed(byGroup), moved: false },
   ];
 }

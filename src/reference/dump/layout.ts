@@ -13,6 +13,8 @@ export interface Layout {
   readonly name: string;
   /** Which of our rows theirs are, ascending; null: all of them. `read` gives these alone. */
   readonly rows: readonly number[] | null;
+  /** Axes lie in another order than ours. */
+  readonly moved: boolean;
   /** Their values in our order. @param values all of theirs, as the file has them */
   read(values: Floats): Floats;
 }
@@ -49,7 +51,12 @@ export function layoutsOf(
         })),
       );
   const all = [...found, ...found.flatMap((layout) => turned(layout, rope))];
-  return unique(all).map(({ name, places, rows }) => ({ name, rows, read: (values) => gathered(values, places) }));
+  return unique(all).map(({ name, places, rows, moved }) => ({
+    name,
+    rows,
+    moved,
+    read: (values) => gathered(values, places),
+  }));
 }
 
 interface Found extends Arrangement {
@@ -76,7 +83,7 @@ function rowChoices(
 }
 
 /** The same with the other order of the values that rope turns in pairs: their 2j and 2j + 1 are our j and j + half, or the other way round. */
-function turned({ name, places, rows }: Found, rope: LayoutHints['rope']): Found[] {
+function turned({ name, places, rows, moved }: Found, rope: LayoutHints['rope']): Found[] {
   const values = places.at(-1)!;
   if (!rope || rope.from + rope.size > values.length) return [];
   const half = rope.size / 2;
@@ -92,6 +99,7 @@ function turned({ name, places, rows }: Found, rope: LayoutHints['rope']): Found
       name: joined(name, other),
       places: [...places.slice(0, -1), values.map((_, value) => values[place(value)]!)],
       rows,
+      moved,
     },
   ];
 }

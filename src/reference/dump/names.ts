@@ -66,7 +66,8 @@ export function matchNames(
   for (const name of theirs) {
     const mapped = map?.(name) ?? null;
     const names = mapped === null ? canonicalNames(name, config) : [mapped];
-    const [ours, ...alternatives] = names.filter(has);
+    const [ours, ...others] = names.filter(has);
+    const alternatives = others.filter((other) => `${other}_rope` !== ours); // what says that it is rotated is nothing else
     if (ours !== undefined)
       found.set(ours, [...(found.get(ours) ?? []), { theirs: name, ours, alternatives, fused: null }]);
     else if (names.length > 0) absent.push(name);

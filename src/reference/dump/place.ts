@@ -16,7 +16,7 @@ export interface Place {
 const WRAPPERS = /^(?:(?:module|_orig_mod|_fsdp_wrapped_module|base_model\.model|language_model|text_model)\.)+/;
 
 /** Containers of layers, and a layer's number: `layers.3`, `h.3`, `blocks_3`, `layer3`. */
-const LAYER = /^(?:.*?\.)?(?:layers?|h|blocks?|blk)[._]?(\d+)(?:\.(.*))?$/;
+const LAYER = /^(?:.*?\.)?(?:layers?|h|blocks?|blk)[._]?(\d+)(?:\.(.*))?$/s;
 
 /** Dots for slashes and brackets, without what wrappers put before it. */
 export function dotted(name: string): string {
@@ -26,7 +26,7 @@ export function dotted(name: string): string {
 
 export function placeOf(name: string): Place {
   const [path = '', again = '0'] = dotted(name).split('#');
-  const [, bare = '', input] = /^(.*?)(?:\.(input|output|out))?$/.exec(path)!;
+  const [, bare = '', input] = /^(.*?)(?:\.(input|output|out))?$/s.exec(path)!;
   const found = LAYER.exec(bare);
   return {
     layer: found ? Number(found[1]) : null,

@@ -148,20 +148,36 @@ async function fill(
   const whole = { input_ids: inputIds, generated_ids: generatedIds, margins, positions };
   for (const [name, values] of Object.entries(whole)) sink.write(name, 0, values);
   if (noiseOf) {
-    await recordNoise({
-      model: inNamedForm(noiseOf, options),
-      ids: [...inputIds, ...generatedIds.slice(0, -1)],
-      options: { pause, progress, splice },
-      scale: noiseScale(model, noiseOf),
-      ...kept,
-    });
+    await inNoise(noiseOf, () =>
+      recordNoise({
+        model: inNamedForm(noiseOf, options),
+        ids: [...inputIds, ...generatedIds.slice(0, -1)],
+        options: { pause, progress, splice },
+        scale: noiseScale(model, noiseOf),
+        ...kept,
+      }),
+    );
   }
   return run;
 }
 
+/** What cannot be run in the other precision is said to be that. */
+async function inNoise({ options: { precision } }: Model, work: () => Promise<void>): Promise<void> {
+  try {
+    await work();
+  } catch (error) {
+    if (!(error instanceof RequestError)) throw error;
+    throw new RequestError(
+      `In ${precision}, which tells the noise: ${error.message} Say what they compute in (--dtype, dtype) if it is not that.`,
+    );
+  }
+}
+
 /** Noise of float64 is not had from a wider precision: it is float32's, smaller by as much as its unit roundoff is. */
+export const FLOAT64_NOISE = 2 ** -29;
+
 function noiseScale({ options }: Model, { options: other }: Model): number {
-  return options.precision === 'float64' && other.precision === 'float32' ? 2 ** -29 : 1;
+  return options.precision === 'float64' && other.precision === 'float32' ? FLOAT64_NOISE : 1;
 }
 
 function expectChosen(chosen: readonly number[] | undefined, count: number, what: string, whose: string): void {

@@ -12,6 +12,7 @@ A port of your own in PyTorch can be recorded too, under its own names:
 
     from hf_dump import record, save
     with record(model) as tensors:
+        tensors["input_ids"] = ids
         tensors["logits"] = model(ids)
     save("theirs.safetensors", tensors)
 
@@ -188,11 +189,33 @@ def dump(model, prompt, steps, **options):
     }
 
 
+def token_ids(text):
+    try:
+        return [int(number) for number in text.split(",")]
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"expected token ids with commas between them, such as 1,2,3, got {text!r}") from None
+
+
+def layer_range(text):
+    if not re.fullmatch(r"\d+(-\d+)?", text):
+        raise argparse.ArgumentTypeError(f"expected a layer or the first and the last one, such as 5 or 0-2, got {text!r}")
+    return tuple(map(int, (text.split("-") * 2)[:2]))
+
+
+def expect_tokens(parser, ids, vocabulary):
+    """Ends the program where the prompt has no token, or one that the model has no embedding of."""
+    unknown = next((number for number in ids if not 0 <= number < vocabulary), None)
+    if unknown is not None:
+        parser.error(f"the prompt: the model has tokens 0 to {vocabulary - 1}, got {unknown}")
+    if not ids:
+        parser.error("the prompt has no tokens; at least one is needed")
+
+
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("model", help="a folder, or the name of a model of the hub")
     parser.add_argument("out", help="where to write: a .safetensors file")
-    parser.add_argument("--ids", help="the prompt as token ids: 1,2,3", type=lambda text: [int(number) for number in text.split(",")])
+    parser.add_argument("--ids", help="the prompt as token ids: 1,2,3", type=token_ids)
     parser.add_argument("--prompt", help="the prompt as text")
     parser.add_argument("--steps", help="greedy tokens after the prompt (0)", type=int, default=0)
     parser.add_argument("--dtype", choices=["float32", "bfloat16", "float16"], default="float32")
@@ -200,7 +223,7 @@ def main():
     parser.add_argument("--attention", help="attn_implementation of transformers (eager: plain operations, which show scores)", default="eager")
     parser.add_argument("--only", help="a regular expression: names of the tensors to keep (and input_ids, positions, logits)")
     parser.add_argument("--inputs", help="a regular expression: paths of the modules whose input is kept too", default=INPUTS)
-    parser.add_argument("--layers", help="keep these layers alone: 0-2, or 5", type=lambda text: tuple(map(int, (text.split("-") * 2)[:2])))
+    parser.add_argument("--layers", help="keep these layers alone: 0-2, or 5", type=layer_range)
     parser.add_argument("--scores", help="keep scores and probabilities too: [heads, tokens, tokens] a layer", action="store_true")
     given = parser.parse_args()
     if (given.ids is None) == (given.prompt is None):
@@ -213,6 +236,7 @@ def main():
     import transformers
 
     model = load(given.model, given.dtype, given.attention).to(given.device)
+    expect_tokens(parser, ids, model.get_input_embeddings().weight.shape[0])
     options = {"only": given.only, "inputs": given.inputs, "layers": given.layers, "scores": given.scores}
     tensors = dump(model, ids, given.steps, **options)
     save(given.out, tensors, model=Path(given.model).name, dtype=given.dtype, attention=given.attention, transformers=transformers.__version__)

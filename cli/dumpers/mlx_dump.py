@@ -11,6 +11,7 @@ A module of your own can be recorded too:
 
     from mlx_dump import record
     with record(model) as arrays:
+        arrays["input_ids"] = ids
         arrays["logits"] = model(ids)
     mx.save_safetensors("theirs.safetensors", arrays)
 
@@ -20,9 +21,8 @@ import argparse
 import contextlib
 import os
 import re
+import sys
 from pathlib import Path
-
-import mlx.core as mx
 
 INPUTS = (
     r"(o_proj|out_proj|dense|c_proj|wo|down_proj|w2|fc2|fc_out|dense_4h_to_h|post_attention_layernorm|pre_feedforward_layernorm|"
@@ -33,6 +33,8 @@ INPUTS = (
 @contextlib.contextmanager
 def record(model, only=None, inputs=INPUTS):
     """Records a module while the block runs. Gives the arrays by name, which are there when the model has run."""
+    import mlx.core as mx  # not before it is needed: --help needs none
+
     only, inputs = (re.compile(pattern or default) for pattern, default in ((only, ""), (inputs, "(?!)")))
     paths = {id(module): path for path, module in model.named_modules() if path}
     arrays = {}
@@ -74,6 +76,8 @@ def record(model, only=None, inputs=INPUTS):
 
 def dump(model, prompt, steps, **options):
     """The arrays of one pass over a prompt and its greedy continuation, and what was fed and chosen."""
+    import mlx.core as mx
+
     ids = list(prompt)
     for _ in range(steps):
         ids.append(model(mx.array([ids]))[0, -1].argmax().item())
@@ -85,11 +89,27 @@ def dump(model, prompt, steps, **options):
     return arrays
 
 
+def token_ids(text):
+    try:
+        return [int(number) for number in text.split(",")]
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"expected token ids with commas between them, such as 1,2,3, got {text!r}") from None
+
+
+def expect_tokens(parser, ids, vocabulary):
+    """Ends the program where the prompt has no token, or one that the model has no embedding of."""
+    unknown = next((number for number in ids if not 0 <= number < vocabulary), None)
+    if unknown is not None:
+        parser.error(f"the prompt: the model has tokens 0 to {vocabulary - 1}, got {unknown}")
+    if not ids:
+        parser.error("the prompt has no tokens; at least one is needed")
+
+
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("model", help="a folder, or the name of a model of the hub")
     parser.add_argument("out", help="where to write: a .safetensors file")
-    parser.add_argument("--ids", help="the prompt as token ids: 1,2,3", type=lambda text: [int(number) for number in text.split(",")])
+    parser.add_argument("--ids", help="the prompt as token ids: 1,2,3", type=token_ids)
     parser.add_argument("--prompt", help="the prompt as text")
     parser.add_argument("--steps", help="greedy tokens after the prompt (0)", type=int, default=0)
     parser.add_argument("--dtype", choices=["float32", "bfloat16", "float16"], help="cast the weights (as they are stored)")
@@ -98,7 +118,11 @@ def main():
     given = parser.parse_args()
     if (given.ids is None) == (given.prompt is None):
         parser.error("expected one of --ids and --prompt")
-    from mlx_lm.utils import load_model
+    try:
+        import mlx.core as mx
+        from mlx_lm.utils import load_model
+    except ModuleNotFoundError as missing:
+        sys.exit(f"mlx_dump.py needs mlx and mlx-lm (pip install mlx-lm): {missing}.")
 
     folder = Path(given.model)
     if not folder.exists():
@@ -113,6 +137,7 @@ def main():
         from transformers import AutoTokenizer
 
         ids = AutoTokenizer.from_pretrained(folder)(given.prompt).input_ids
+    expect_tokens(parser, ids, model(mx.array([[0]])).shape[-1])  # lazy: nothing is computed for a shape; a token beyond it is no error to MLX
     arrays = dump(model, ids, given.steps, only=given.only, inputs=given.inputs)
     beside = f"{given.out}.{os.getpid()}.part.safetensors"  # mlx adds the ending where it is not there
     mx.save_safetensors(beside, arrays, {"format": "touchstone-dump-1", "source": "mlx-lm", "model": folder.name, "dtype": given.dtype or "as stored"})

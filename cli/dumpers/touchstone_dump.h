@@ -3,6 +3,7 @@
  *
  *     ts_dump *dump = ts_open("theirs.safetensors");
  *     int64_t shape[] = {tokens, heads, head_dim};
+ *     ts_add(dump, "input_ids", "I64", shape, 1, ids);               // int64_t ids[tokens]
  *     ts_add(dump, "layers.0.attention.q", "F32", shape, 3, q);      // q in the host's memory, row-major: the last axis runs fastest
  *     ts_meta(dump, "dtype", "float32");
  *     if (ts_close(dump) != 0) { ... }                               // the file is there whole, or not at all

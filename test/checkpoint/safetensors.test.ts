@@ -33,12 +33,20 @@ const MALFORMED: readonly [what: string, bytes: Uint8Array, message: string][] =
   ],
   ['a bad escape', safetensors('{"\\x":1}'), 'not a valid JSON string'],
   ['a control character in a name', safetensors('{"a\nb":1}'), 'not a valid JSON string'],
+  ['metadata that are no object', safetensors('{"__metadata__":nul}'), '__metadata__: expected an object, got "nul}"'],
+  [
+    'null metadata twice',
+    safetensors('{"__metadata__":null,"__metadata__":{}}'),
+    '__metadata__ stands in the header twice',
+  ],
+  ['a tensor that is null', safetensors('{"a":null}'), 'tensor "a": expected an object, got "null}"'],
   ['a trailing comma', safetensors(`{"a":${f32('[1]', '[0,4]')},}`, 4), 'a key of the header: expected a string'],
   ['a header that ends early', safetensors('{"a":'), 'got the end of the header'],
 ];
 
 const WELL_FORMED: readonly [what: string, bytes: Uint8Array, names: string[]][] = [
   ['spaces and line breaks', safetensors(` {\n "a" :\t${f32('[ 1 ]', '[ 0 , 4 ]')} \r\n }   `, 4), ['a']],
+  ['metadata that are null', safetensors(`{"__metadata__": null,"a":${f32('[1]', '[0,4]')}}`, 4), ['a']],
   ['an escaped pair of surrogates', safetensors(`{"\\ud83d\\ude00":${f32('[1]', '[0,4]')}}`, 4), ['😀']],
 ];
 

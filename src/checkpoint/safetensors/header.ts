@@ -91,6 +91,7 @@ const quote = JSON.stringify;
 
 function readMetadata(scanner: JsonScanner, fail: Fail): Map<string, string> {
   const metadata = new Map<string, string>();
+  if (scanner.skipNull()) return metadata; // MLX's, where none are given
   scanner.object('__metadata__', (key) => {
     if (metadata.has(key)) fail(`__metadata__ has the key ${quote(key)} twice.`);
     metadata.set(key, scanner.string(`__metadata__ ${quote(key)}`));

@@ -1,4 +1,4 @@
-/** A strict reader of the little JSON that safetensors headers are made of: objects, strings and arrays of unsigned integers. */
+/** A strict reader of the little JSON that safetensors headers are made of: objects, strings, arrays of unsigned integers, and null. */
 export class JsonScanner {
   private at = 0;
   private readonly text: string;
@@ -24,6 +24,14 @@ export class JsonScanner {
       this.expect(',', what, 'a comma or a closing brace');
     }
     this.at++;
+  }
+
+  /** Reads `null`, if that is what comes. @returns whether it was */
+  skipNull(): boolean {
+    this.skipTo();
+    if (!this.text.startsWith('null', this.at)) return false;
+    this.at += 4;
+    return true;
   }
 
   string(what: string): string {

@@ -3,6 +3,7 @@ import { join } from 'node:path';
 import { describe, expect, it } from 'vitest';
 import type { Comparison } from '../../src/reference/compare/comparison.js';
 import { openDump } from '../../src/reference/dump/open.js';
+import { copyOf } from '../support/checkpoint.js';
 import { output, touchstone } from '../support/cli.js';
 import { fixture, temporaryFolder } from '../support/fixtures.js';
 
@@ -136,9 +137,16 @@ describe('touchstone compare', () => {
     expect(readFileSync(summary, 'utf8')).toMatch(/^before\n[\s\S]*different/);
     expect(readFileSync(html, 'utf8')).toMatch(/^<!doctype html>[\s\S]*layers\.1\.attention\.k_rope/i);
     expect(readdirSync(folder).sort()).toEqual(['report.html', 'summary.md']);
+    const model = copyOf('tiny-llama-rope3-f16');
+    const config = join(model, 'config.json');
+    const before = readFileSync(config);
+    expect(touchstone(['compare', RIGHT, '--model', model, '--html', config])).toMatchObject({ code: 2, out: '' });
+    expect(readFileSync(config)).toEqual(before);
     const copy = join(folder, 'dump.safetensors');
     copyFileSync(RIGHT, copy);
-    expect(touchstone(['compare', copy, '--model', MODEL, '--html', copy])).toMatchObject({ code: 2, out: '' });
+    expect(
+      touchstone(['compare', copy, '--model', MODEL, '--html', join(folder, '.', 'x', '..', 'dump.safetensors')]),
+    ).toMatchObject({ code: 2, out: '' });
     expect(readFileSync(copy)).toEqual(readFileSync(RIGHT));
   });
 

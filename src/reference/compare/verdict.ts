@@ -19,8 +19,8 @@ interface Limits {
 const LIMITS = {
   float64: { within: 8, different: 64, tie: 8 },
   float32: { within: 8, different: 64, tie: 8 },
-  bfloat16: { within: 3, different: 12, tie: 1 },
-  float16: { within: 3, different: 12, tie: 1 },
+  bfloat16: { within: 4, different: 16, tie: 1 },
+  float16: { within: 4, different: 16, tie: 1 },
 } as const satisfies Record<ComparedDtype, Limits>;
 
 /** Where noise is nearly as large as what it is the noise of, twice the noise says enough if half of what should be there is not. */

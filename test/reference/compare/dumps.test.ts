@@ -2,6 +2,7 @@ import { writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { describe, expect, it } from 'vitest';
 import { compare } from '../../../src/reference/compare/index.js';
+import type { Dump } from '../../../src/reference/dump/dump.js';
 import { dumpOf } from '../../../src/reference/dump/in-memory.js';
 import { readNameMap } from '../../../src/reference/dump/name-map.js';
 import { trace } from '../../../src/reference/trace/index.js';
@@ -60,6 +61,61 @@ describe('what a dump may lack or have too much of', () => {
     expect((await compare(mapped, model, { map })).verdict).toBe('identical');
     const batch = dumpOf({ input_ids: { shape: [2, 10], data: IDS }, logits });
     await expect(compare(batch, model)).rejects.toThrow(/input_ids has shape \[2, 10\]; expected one sequence/);
+  });
+
+  it('a name that says it is rotated is nothing else', async () => {
+    const theirs = await trace(model, IDS, { capture: 'layers' });
+    const plain = theirs.tensors.get('layers.0.attention.q')!;
+    const named = changed(theirs, ({ name }) =>
+      name === 'layers.0.attention.q_rope'
+        ? { name: 'model.layers.0.self_attn.q_rope', values: plain.read() }
+        : name === 'layers.0.attention.q'
+          ? null
+          : undefined,
+    );
+    expect((await compare(named, model)).first).toMatchObject({ tensor: 'layers.0.attention.q_rope', position: 1 });
+  });
+
+  it('decimals are no float64', async () => {
+    const theirs = await trace(model, IDS, { capture: 'layers' });
+    const decimals = changed(theirs, ({ read, dtype }) =>
+      dtype === 'F32' ? { values: Float64Array.from(read(), (x) => Number(x.toFixed(7))) } : undefined,
+    );
+    const found = await compare(decimals, model, { bisect: true });
+    expect(found).toMatchObject({ dtype: 'float32', verdict: 'within noise', bisection: { roots: [] } });
+    expect(found.notes[0]).toMatch(/judged as float32 \(--dtype float64/);
+    expect((await compare(decimals, model, { dtype: 'float64' })).verdict).toBe('different');
+  });
+
+  it('weights of experts alone, before them, or after them', async () => {
+    const experts = load('tiny-deepseek-v3-bf16');
+    const theirs = await trace(experts, IDS, { capture: 'layers' });
+    const flipped = changed(theirs, ({ name, shape, read }) => {
+      if (!name.endsWith('router.weights')) return undefined;
+      const values = read().slice();
+      for (let r = 0; r < values.length; r += shape[1]!) values.subarray(r, r + shape[1]!).reverse();
+      return { values };
+    });
+    const order = (dump: Dump) => ({ ...dump, tensors: new Map([...dump.tensors].reverse()) });
+    for (const dump of [flipped, order(flipped)]) {
+      expect((await compare(dump, experts)).first!.tensor).toBe('layers.1.router.weights');
+    }
+    const alone = changed(flipped, ({ name }) => (name.endsWith('router.experts') ? null : undefined));
+    expect((await compare(alone, experts)).verdict).toBe('identical');
+  });
+
+  it('a tensor may be left out', async () => {
+    const theirs = planted(await trace(model, IDS), 'layers.1.attention.v', 0, () => 9);
+    expect((await compare(theirs, model, { skip: (name) => name.endsWith('.v') })).verdict).toBe('identical');
+  });
+
+  it('positions that come twice are refused', async () => {
+    const twice = dumpOf({
+      input_ids: { shape: [2], data: [1, 2] },
+      positions: { shape: [2], data: [1, 1] },
+      logits: { shape: [2, 256], data: new Float32Array(512) },
+    });
+    await expect(compare(twice, model)).rejects.toThrow(/positions more than once/);
   });
 
   it('names by a table of the user', async () => {

@@ -2,7 +2,7 @@ import { describe, expect, it } from 'vitest';
 import { compare } from '../../../src/reference/compare/index.js';
 import type { Dump } from '../../../src/reference/dump/dump.js';
 import { trace } from '../../../src/reference/trace/index.js';
-import { changed, IDS, load, tensorOf } from '../../support/comparing.js';
+import { changed, IDS, load, planted, tensorOf } from '../../support/comparing.js';
 
 describe('layouts', () => {
   const model = load('tiny-llama-rope3-f16');
@@ -59,6 +59,64 @@ describe('layouts', () => {
     expect(layout('layers.0.attention.v')).toContain('backwards');
     expect(layout('layers.1.attention.q_rope')).toContain('rope-interleaved');
     expect(layout('layers.1.attention.q')).toBeNull();
+  });
+
+  it('do not excuse a mistake of axes', async () => {
+    const theirs = await trace(model, IDS, { capture: 'all' });
+    const kept = (own: readonly number[]) => [own[0]!, own[1]! * own[2]!];
+    const heads = 'layers.0.attention.heads';
+    const mistakes: readonly (readonly [string, Dump])[] = [
+      // Values before heads, and rows of heads that were never brought together.
+      [heads, moved(theirs, heads, kept, (t, h, k, [, H, K]) => (t * K! + k) * H! + h)],
+      [heads, moved(theirs, heads, kept, (t, h, k, [T, , K]) => (h * T! + t) * K! + k)],
+      // Queries for keys.
+      [
+        'layers.0.attention.probabilities',
+        moved(
+          theirs,
+          'layers.0.attention.probabilities',
+          (own) => [...own],
+          (t, h, k, [, H, S]) => (k * H! + h) * S! + t,
+        ),
+      ],
+    ];
+    for (const [name, wrong] of mistakes) {
+      const found = await compare(wrong, model, { bisect: true });
+      expect(found.first!.tensor).toBe(name);
+      expect(found.bisection!.roots[0]!.tensor).toBe(name);
+    }
+  });
+
+  it('that the shape does not settle are believed if another tensor settles them', async () => {
+    const eight = await trace(model, IDS.slice(0, 8), { capture: 'layers' }); // as many tokens as query heads
+    const first = (dump: Dump, name: string) =>
+      moved(
+        dump,
+        name,
+        ([t, h, k]) => [h!, t!, k!],
+        (t, h, k, [T, , K]) => (h * T! + t) * K! + k,
+      );
+    const alone = await compare(first(eight, 'layers.0.attention.q'), model);
+    expect(alone.verdict).toBe('suspicious');
+    expect(tensorOf(alone, 'layers.0.attention.q').problem).toMatch(/heads first; dump another number of tokens/);
+    const both = first(first(eight, 'layers.0.attention.q'), 'layers.0.attention.k'); // two key heads
+    expect((await compare(both, model)).verdict).toBe('identical');
+  });
+
+  it('are not guessed by what is not a number', async () => {
+    const eight = await trace(model, IDS.slice(0, 8), { capture: 'layers' });
+    const name = 'layers.0.attention.k';
+    const theirs = moved(
+      eight,
+      name,
+      ([t, h, k]) => [h!, t!, k!],
+      (t, h, k, [T, , K]) => (h * T! + t) * K! + k,
+    );
+    const found = await compare(
+      planted(theirs, name, (1 * 8 + 5) * 16 + 3, () => Number.NaN),
+      model,
+    );
+    expect(found.first).toMatchObject({ tensor: name, position: 5, head: 1, index: [1, 3] });
   });
 
   it('that hold nothing of ours are a difference, with both shapes', async () => {

@@ -4,7 +4,7 @@ import type { ModelConfig } from '../../../src/model/config.js';
 import { assemble, type Model } from '../../../src/model/load.js';
 import { compare } from '../../../src/reference/compare/index.js';
 import { trace } from '../../../src/reference/trace/index.js';
-import { IDS, load, tensorOf } from '../../support/comparing.js';
+import { changed, IDS, load, tensorOf } from '../../support/comparing.js';
 
 /** The same model with other numbers in the attention of each layer: what a port got wrong. */
 function withAttention(
@@ -70,6 +70,49 @@ describe('a port with a mistake', () => {
     expect([...kinds]).toEqual(roots);
     const layers = roots[0]!.startsWith('attention') ? model.config.layers.length : 1;
     expect(found.bisection!.roots.length).toBe(roots.length * layers);
+  });
+
+  it('is found in bfloat16 too, against a reference that emulates it or one that does not', async () => {
+    const narrow = load('austen-llama', { precision: 'bfloat16' });
+    const theirs = await trace(
+      withAttention(narrow, ({ scale }) => ({ scale: 1.1 * scale })),
+      IDS,
+      { capture: 'all' },
+    );
+    for (const model of [narrow, load('austen-llama')]) {
+      const found = await compare(theirs, model, { bisect: true });
+      expect(found).toMatchObject({
+        verdict: 'different',
+        dtype: 'bfloat16',
+        first: { tensor: 'layers.0.attention.scores' },
+      });
+      expect(new Set(found.bisection!.roots.map(({ tensor }) => tensor.slice(9)))).toEqual(
+        new Set(['attention.scores']),
+      );
+    }
+    const nothing = changed(await trace(narrow, IDS, { capture: 'logits' }), ({ name, read }) =>
+      name === 'logits' ? { values: read().map(() => 0) } : undefined,
+    );
+    expect((await compare(nothing, narrow, { dtype: 'bfloat16' })).verdict).toBe('different');
+    const wide = await trace(load('austen-llama'), IDS, { capture: 'layers' });
+    await expect(compare(wide, narrow)).rejects.toThrow(/computed in float32.*leave out --emulate/);
+  });
+
+  it('is said with what lies before it and was not dumped', async () => {
+    const model = load('tiny-llama-rope3-f16');
+    const wrong = await trace(
+      withAttention(model, () => ({ scale: 1 / 16 })),
+      IDS,
+      { capture: 'layers' },
+    );
+    const [root] = (await compare(wrong, model, { bisect: true })).bisection!.roots;
+    expect(root).toMatchObject({
+      tensor: 'layers.0.attention.heads',
+      unseen: ['layers.0.attention.scores', 'layers.0.attention.probabilities'],
+    });
+    const logits = changed(wrong, ({ name }) => (/^(input_ids|logits)$/.test(name) ? undefined : null));
+    const [alone] = (await compare(logits, model, { bisect: true })).bisection!.roots;
+    expect(alone!.unseen).toHaveLength(32);
   });
 
   it('goes on as ours does from a point after it, and not from one before', async () => {

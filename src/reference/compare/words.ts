@@ -87,7 +87,7 @@ export function worstTensor(tensors: readonly TensorComparison[]): TensorCompari
 }
 
 /** `layers.2.attention.q_rope (theirs: ...), position 5, head 3, index 7: theirs 0.1, ours 0.2, noise 1.2e-7`. */
-export function divergenceText(divergence: Parting): string {
+function divergenceText(divergence: Parting): string {
   const { tensor, theirName } = divergence;
   const [theirs, ours] = valueTexts(divergence.theirs, divergence.ours);
   const at = `${namesText(tensor, theirName)}, ${placeText(tensor, divergence)}`;

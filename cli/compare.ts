@@ -31,7 +31,12 @@ export function compareCommand(): Command {
       if (golden === undefined) {
         await compared(theirs, flags, [flags.model], async (dump, options) => {
           const { model } = await load(flags.model, flags, 'logits');
-          const found = await compare(dump, model, { ...options, bisect, ignoreConfigKeys: flags.ignoreConfigKey });
+          const found = await compare(dump, model, {
+            ...options,
+            bisect,
+            prefillChunk: flags.prefillChunk,
+            ignoreConfigKeys: flags.ignoreConfigKey,
+          });
           const embedded = 'No --model was given: ours is the model that comes with touchstone.';
           return self.getOptionValueSource('model') === 'cli' ? found : { ...found, notes: [embedded, ...found.notes] };
         });

@@ -1,9 +1,5 @@
 import type { Command } from 'commander';
-import type { Comparison } from '../src/reference/compare/comparison.js';
-import { worstOf } from '../src/reference/compare/comparison.js';
 import { compare } from '../src/reference/compare/index.js';
-import { inFlow } from '../src/reference/compare/names.js';
-import { partingsOf } from '../src/reference/compare/tensors.js';
 import { type CompareFlags, compared, compareOptions } from './compare-options.js';
 import { load } from './load-model.js';
 import { modelOption, newCommand } from './options.js';
@@ -25,7 +21,7 @@ export function spliceCommand(): Command {
     )
     .requiredOption(
       '--at <points>',
-      'where our pass goes on with theirs, by the names of a trace: layers.2.output',
+      'where our pass goes on with theirs, by the names of a trace (layers.2.output), or theirs',
       pointList,
     )
     .addOption(modelOption());
@@ -34,27 +30,14 @@ export function spliceCommand(): Command {
     .action(async (theirs: string, flags: Flags) => {
       await compared(theirs, flags, [flags.model], async (dump, options) => {
         const { model } = await load(flags.model, flags, 'logits');
-        const found = await compare(dump, model, {
+        return compare(dump, model, {
           ...options,
           spliceAt: flags.at,
+          prefillChunk: flags.prefillChunk,
           ignoreConfigKeys: flags.ignoreConfigKey,
         });
-        return after(found, flags.at);
       });
     });
-}
-
-/** What follows the last splice. */
-function after(found: Comparison, at: readonly string[]): Comparison {
-  const last = [...at].sort(inFlow).at(-1)!;
-  const tensors = found.tensors.filter(({ name }) => inFlow(name, last) > 0);
-  const verdict = worstOf([
-    ...tensors.map((tensor) => tensor.verdict),
-    ...(found.tokens ? [found.tokens.verdict] : []),
-  ]);
-  const rest = verdict === 'different' ? 'something after it is wrong too' : 'what is wrong lies there or before it';
-  const conclusion = `From ${at.join(', ')} on ours went on with theirs, and what follows is ${verdict}: ${rest}.`;
-  return { ...found, verdict, tensors, first: partingsOf(tensors)[0] ?? null, conclusion };
 }
 
 function pointList(text: string, before: string[] = []): string[] {

@@ -169,6 +169,7 @@ export type {
   Measures,
   Parting,
   Place,
+  Root,
   RowComparison,
   TensorComparison,
   TokenComparison,

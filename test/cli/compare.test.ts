@@ -194,7 +194,13 @@ describe('touchstone splice', () => {
     expect(wrong.code).toBe(1);
     expect(wrong.out).toMatch(/^different: first at layers\.1\.attention\.q_rope/);
     expect(wrong.out).not.toMatch(/\| layers\.0/);
-    expect(touchstone(['splice', WRONG, '--model', MODEL, '--at', 'layers.7.output'])).toMatchObject({ code: 2 });
+    const named = touchstone(['splice', WRONG, '--model', MODEL, '--at', 'model.layers.0', '--prefill-chunk', '3']);
+    expect(named.out).toBe(wrong.out);
+    const unknown = touchstone(['splice', WRONG, '--model', MODEL, '--at', 'layers.7.output']);
+    expect(unknown).toMatchObject({ code: 2, err: expect.stringContaining('did you mean layers.') });
+    expect(touchstone(['splice', WRONG, '--model', MODEL, '--at', 'logits']).err).toContain(
+      'nothing of theirs follows',
+    );
     expect(touchstone(['splice', WRONG, '--model', MODEL])).toMatchObject({ code: 2 });
   });
 });

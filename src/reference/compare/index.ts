@@ -3,7 +3,6 @@ import { RequestError, UsageError } from '../../errors.js';
 import type { Model } from '../../model/load.js';
 import { route } from '../../model/router.js';
 import { isEmulated, tensor } from '../../tensor/tensor.js';
-import { nearestOf } from '../dump/canonical.js';
 import type { Dump } from '../dump/dump.js';
 import type { NameMap } from '../dump/name-map.js';
 import { openDump } from '../dump/open.js';
@@ -14,11 +13,10 @@ import { bisectionOf } from './bisect.js';
 import type { Named } from './comparer.js';
 import { type ComparedDtype, type Comparison, worstOf } from './comparison.js';
 import type { Chooser } from './experts.js';
-import { inFlow } from './names.js';
 import { openReference, type Reference, referenceOf } from './reference.js';
 import { expectSameTokens } from './rows.js';
 import { withRunNames } from './run-tensors.js';
-import { spliceable, splicing } from './splice.js';
+import { afterSplice, chosenFrom, spliceable, splicing } from './splice.js';
 import { compareWith, dtypeOf, namesOf } from './tensors.js';
 import { idsOf, type ModelOptions, pairFor, referenceFrom } from './with-model.js';
 
@@ -31,7 +29,7 @@ export interface CompareOptions extends Omit<ModelOptions, 'splice'> {
   readonly dtype?: ComparedDtype | undefined;
   /** With a model: find the tensors that are wrong by themselves, each made from their own values of what it is made of. */
   readonly bisect?: boolean | undefined;
-  /** With a model: points at which our pass goes on with their values. */
+  /** With a model: points, by our names or theirs, at which our pass goes on with their values. What follows the last of them is compared. */
   readonly spliceAt?: readonly string[] | undefined;
 }
 
@@ -109,7 +107,7 @@ async function compareWithModel(theirs: Dump, given: Model, options: CompareOpti
       ...compareWith(theirs, view(spliced), { ...settings, dtype: plain.dtype }),
       missing,
     }));
-    if (spliceAt) return made;
+    if (spliceAt) return afterSplice(made, at);
     const bisection = bisectionOf(made);
     const verdict = worstOf([plain.verdict, ...bisection.roots.map((root) => root.verdict)]);
     return { ...plain, missing, verdict, bisection };
@@ -199,27 +197,4 @@ function closing<Result>(reference: Reference, use: () => Result): Result {
   } finally {
     reference.close();
   }
-}
-
-/**
- * @param points by our names or theirs
- * @throws UsageError for a point that they have no values for, or after which nothing of theirs follows
- */
-function chosenFrom(all: readonly Named[], points: readonly string[], path: string): Named[] {
-  const chosen = points.map((point) => {
-    const own = all.find(({ name, tensor }) => name === point || tensor.name === point);
-    if (own) return own;
-    const names = all.map(({ name }) => name);
-    throw new UsageError(
-      `${path}: there is no tensor for ${point} that a pass could go on with; ${names.length === 0 ? 'there is none at all' : `did you mean ${nearestOf(point, names)}?`}`,
-    );
-  });
-  const last = chosen
-    .map(({ name }) => name)
-    .sort(inFlow)
-    .at(-1)!;
-  if (all.some(({ name }) => inFlow(name, last) > 0)) return chosen;
-  throw new UsageError(
-    `${path}: nothing of theirs follows ${last}, so nothing would be learnt; choose an earlier point.`,
-  );
 }

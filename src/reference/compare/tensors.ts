@@ -183,7 +183,9 @@ function leftOut(theirs: Dump, reference: Reference): string[] {
   const { inputIds, generatedIds } = tokensOf(theirs);
   const common = commonTokens(theirs, reference);
   const fed = (inputIds?.length ?? 0) + Math.max(generatedIds.length - 1, 0);
-  return common < fed
-    ? [`From position ${common} on the tokens of the two are not the same, and rows are left out.`]
-    : [];
+  if (common >= fed) return [];
+  const ends = common === reference.inputIds.length + reference.generatedIds.length;
+  return [
+    `Rows from position ${common} on are left out: ${ends ? `${reference.name} ends there` : 'the tokens of the two are not the same'}.`,
+  ];
 }

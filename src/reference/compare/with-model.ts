@@ -13,7 +13,7 @@ import type { ComparedDtype } from './comparison.js';
 import { openReference, type Reference } from './reference.js';
 import { tokensOf } from './rows.js';
 
-export interface ModelOptions extends Pick<TraceOptions, 'pause' | 'progress' | 'splice'> {
+export interface ModelOptions extends Pick<TraceOptions, 'prefillChunk' | 'pause' | 'progress' | 'splice'> {
   /** Tokens of the pass, where the dump does not tell them: the prompt, and what was fed after it. */
   readonly ids?: readonly number[] | undefined;
   /** The same checkpoint in the precision whose distance from the model's is the noise; by default it is loaded. */
@@ -55,7 +55,7 @@ export async function referenceFrom(
   { base, other }: { readonly base: Model; readonly other: Model },
   ids: readonly number[],
   points: (point: string) => boolean,
-  { pause, progress, splice }: ModelOptions,
+  { prefillChunk, pause, progress, splice }: ModelOptions,
 ): Promise<Reference> {
   const folder = mkdtempSync(join(tmpdir(), 'touchstone-'));
   const kept = removedAtExit(folder);
@@ -65,7 +65,15 @@ export async function referenceFrom(
   };
   try {
     const path = join(folder, 'trace.safetensors');
-    await writeTrace(path, base, ids, { capture: 'all', points, noiseOf: other, pause, progress, splice });
+    await writeTrace(path, base, ids, {
+      capture: 'all',
+      points,
+      noiseOf: other,
+      prefillChunk,
+      pause,
+      progress,
+      splice,
+    });
     const reference = openReference(path, nameOf(base));
     const close = () => {
       reference.close();

@@ -184,5 +184,7 @@ function expectChosen(chosen: readonly number[] | undefined, count: number, what
   const flag = `${what} (--${what})`;
   const wrong = chosen?.find((n) => !Number.isInteger(n) || n < 0 || n >= count);
   if (wrong !== undefined) throw new UsageError(`${flag}: the ${whose} has 0 to ${count - 1}, got ${wrong}.`);
+  if (chosen?.some((n, i) => i > 0 && n <= chosen[i - 1]!))
+    throw new UsageError(`${flag}: expected them in ascending order, each once.`);
   if (chosen?.length === 0) throw new UsageError(`${flag}: none is chosen.`);
 }

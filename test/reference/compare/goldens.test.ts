@@ -34,7 +34,7 @@ describe('a golden in place of a model', () => {
     // The dump's prompt is a beginning of the golden's; what it generated after that are other tokens.
     expect(tensorOf(found, 'logits').rows.map(({ position }) => position)).toEqual([0, 1, 2, 3, 4]);
     expect(found).toMatchObject({ verdict: 'within noise', tokens: { compared: 1, equal: 1 } });
-    expect(found.notes).toContain('From position 5 on the tokens of the two are not the same, and rows are left out.');
+    expect(found.notes).toContain('Rows from position 5 on are left out: the tokens of the two are not the same.');
   });
 
   it('is refused where it does not tell its noise, or that of another dtype, or was made of other tokens', async () => {

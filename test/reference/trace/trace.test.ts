@@ -193,6 +193,7 @@ describe('a trace', () => {
       [{ layers: [2] }, IDS, /^layers \(--layers\): the model has 0 to 1, got 2\.$/],
       [{ positions: [11] }, IDS, /^positions \(--positions\): the run has 0 to 10, got 11\.$/],
       [{ positions: [] }, IDS, /^positions \(--positions\): none is chosen\.$/],
+      [{ positions: [3, 1] }, IDS, /in ascending order, each once/],
       [{}, [256], /outside the vocabulary/],
       [{}, [], /at least one token/],
     ];

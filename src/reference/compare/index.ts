@@ -65,6 +65,7 @@ function compareWithTrace(
   try {
     expectSameTokens(theirs, reference);
     const found = compareWith(theirs, reference, { map, skip, dtype, guessed: dtype === undefined });
+    if (reference.noiseOf === 'float64') return withNoiseOf64(found, reference, theirs, { map, skip }, dtype);
     if (!dtype && found.dtype === 'float64' && reference.noiseOf === 'float32')
       return compareWith(theirs, reference, { map, skip, dtype: 'float32' });
     expectNoiseOf(found.dtype, reference, theirs.path);
@@ -73,6 +74,21 @@ function compareWithTrace(
     if (typeof ours === 'string') reference.close();
   }
 }
+
+/** A golden in float64 serves float32 as well: its noise was made of that one's. */
+function withNoiseOf64(
+  found: Comparison,
+  reference: Reference,
+  theirs: Dump,
+  settings: Settings,
+  told: ComparedDtype | undefined,
+): Comparison {
+  if (found.dtype === 'float32') return compareWith(theirs, inFloat32(reference), { ...settings, dtype: 'float32' });
+  expectNoiseOf(found.dtype, reference, theirs.path);
+  return told ? found : inEarnest(found, reference, theirs, settings).found;
+}
+
+type Settings = Parameters<typeof compareWith>[2];
 
 /** @throws UsageError if the golden tells the noise of another dtype: a narrower one's would hide mistakes, a wider one's would invent them */
 function expectNoiseOf(dtype: ComparedDtype, { noiseOf, name }: Reference, path: string): void {
@@ -126,7 +142,7 @@ function inEarnest(
   found: Comparison,
   reference: Reference,
   theirs: Dump,
-  settings: Parameters<typeof compareWith>[2],
+  settings: Settings,
 ): { readonly found: Comparison; readonly view: (reference: Reference) => Reference } {
   const limit = 1e-3 / FLOAT64_NOISE;
   const agrees = found.tensors.every(({ measures }) => !measures || measures.rms <= limit * measures.noise.rms);

@@ -28,6 +28,21 @@ describe('a golden in place of a model', () => {
     });
   });
 
+  it('may be in float64, for dumps in float32 too', async () => {
+    const truth = await trace(exact, IDS, { noiseOf: model });
+    const theirs = await trace(model, IDS);
+    expect(await compare(theirs, truth)).toMatchObject({
+      verdict: 'within noise',
+      dtype: 'float32',
+      precision: 'float64',
+    });
+    expect(await compare(await trace(exact, IDS), truth)).toMatchObject({ verdict: 'identical', dtype: 'float64' });
+    const wrong = planted(theirs, 'layers.0.output', 70, (x) => x + 1e-3);
+    expect((await compare(wrong, truth)).first).toMatchObject({ tensor: 'layers.0.output', position: 1, index: [6] });
+    const narrow = await trace(load('tiny-llama-rope3-f16', { precision: 'bfloat16' }), IDS);
+    await expect(compare(narrow, truth)).rejects.toThrow(/--emulate bfloat16/);
+  });
+
   it('may be one of the fixtures, which have the truth beside the logits', async () => {
     const golden = fixture('tiny-llama-rope3-f16/golden.safetensors');
     const found = await compare(openFixtureDump('tiny-llama-rope3-f16'), golden);

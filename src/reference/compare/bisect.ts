@@ -4,7 +4,7 @@ import type { Bisection, Comparison, Root } from './comparison.js';
 import { partingsOf } from './tensors.js';
 
 /** What is computed of what: a point is made of those of the stage before it, and of a residual stream. */
-const STAGES: readonly (readonly string[])[] = [
+export const STAGES: readonly (readonly string[])[] = [
   ['attention.input'],
   ['attention.latent', 'attention.rope_key'],
   ['attention.q', 'attention.k', 'attention.v'],

@@ -2,7 +2,9 @@ import { describe, expect, it } from 'vitest';
 import type { AttentionConfig } from '../../../attention/strategy/strategy.js';
 import type { ModelConfig } from '../../../src/model/config.js';
 import { assemble, type Model } from '../../../src/model/load.js';
+import { STAGES } from '../../../src/reference/compare/bisect.js';
 import { compare } from '../../../src/reference/compare/index.js';
+import { OUTSIDE_LAYERS, TRACE_AXES } from '../../../src/reference/trace/format.js';
 import { trace } from '../../../src/reference/trace/index.js';
 import { changed, IDS, load, tensorOf } from '../../support/comparing.js';
 
@@ -21,6 +23,11 @@ function withAttention(
 function withConfig({ config, weights, options, files }: Model, change: Partial<ModelConfig>): Model {
   return assemble({ ...config, ...change }, weights, options, files);
 }
+
+it('every point of a layer has its stage', () => {
+  const inLayers = Object.keys(TRACE_AXES).filter((kind) => !OUTSIDE_LAYERS.has(kind));
+  expect(STAGES.flat().sort()).toEqual(inLayers.sort());
+});
 
 describe('a port with a mistake', () => {
   const MISTAKES: readonly (readonly [string, string, (model: Model) => Model, first: string, roots: readonly string[]])[] = [

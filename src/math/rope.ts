@@ -14,6 +14,8 @@ export interface Rope {
   readonly pairs: 'half-split' | 'interleaved';
   /** [R/2] radians a position, in float64. */
   readonly frequencies: readonly number[];
+  /** Before any scaling frequency i was theta^(-2 i / R): for what tells of a rope, nothing is computed from it. Left out: not known. */
+  readonly theta?: number;
   /** The same as transformers comes to them in float32, some units in the last place away, which an emulated precision computes with; left out: rounded. */
   readonly inFloat32?: readonly number[];
   /** Factor on cos and sin (yarn's attention factor; 1 for most). */

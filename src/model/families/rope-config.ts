@@ -179,7 +179,7 @@ export function ropeOf(keys: RopeKeys, shape: RopeShape, { file, ropeLength }: O
   const rope = { dim, pairs: shape.pairs ?? 'half-split', ...(shape.stores && { stores: shape.stores }) } as const;
   const { context } = shape;
   const original = originalOf(given as Yarn, keys, context);
-  return { ...rope, ...frequenciesOf({ given, theta, dim, original, context, ropeLength }) };
+  return { ...rope, theta, ...frequenciesOf({ given, theta, dim, original, context, ropeLength }) };
 }
 
 /** How many values of a head are rotated. @throws CheckpointError unless they are pairs */

@@ -71,10 +71,17 @@ interface Found {
   readonly moved: boolean;
 }
 
-/** The one whose values lie nearest to ours, the plainest of equals. */
+/**
+ * The one whose values lie nearest to ours, the plainest of equals. Where ours has nothing to do with theirs, all layouts are about as far off, and one that is
+ * nearer by less than half (of squares) is no other layout.
+ */
 function nearestOf(found: readonly Found[]): Found | undefined {
   const errors = found.map(({ aligned }) => errorOf(aligned));
-  return found[errors.indexOf(Math.min(...errors))];
+  const least = Math.min(...errors);
+  const plain = found.findIndex(
+    ({ aligned, moved }, i) => aligned.layout === null && !moved && errors[i]! <= 2 * least,
+  );
+  return found[plain < 0 ? errors.indexOf(least) : plain];
 }
 
 /** Scores of a shorter run have fewer keys. */

@@ -199,7 +199,7 @@ function routerFactor({ layers }: ModelConfig): number {
 }
 
 /** The norms around a model's parts. */
-function normsOf({ layers, finalNorm }: ModelConfig): NormConfig[] {
+export function normsOf({ layers, finalNorm }: ModelConfig): NormConfig[] {
   const all = layers.flatMap(({ attentionBranch, feedForwardBranch }) =>
     [attentionBranch, feedForwardBranch].flatMap(({ inputNorm, outputNorm, sumNorm }) => [
       inputNorm,

@@ -1,0 +1,173 @@
+/** Runs hypotheses over their tokens, and scores what comes of them. */
+import { RequestError, ShapeError, UsageError } from '../../errors.js';
+import type { Model } from '../../model/load.js';
+import type { Floats } from '../../tensor/tensor.js';
+import { type Computed, type ModelPart, runMutated } from '../mutants/run.js';
+import { layerOfPoint } from '../trace/format.js';
+import type { Evidence } from './evidence.js';
+import { type Hypothesis, NOTHING } from './hypothesis.js';
+import { type Noise, type Score, scoreOf } from './score.js';
+
+/** Computes a hypothesis; null: its pass cannot be made. */
+export type Runner = (hypothesis: Hypothesis, run: RunPart) => Promise<Computed | null>;
+
+export interface RunPart {
+  readonly part: ModelPart | undefined;
+  /** Tells this part, its input and its tokens from others. */
+  readonly partKey: string;
+  /** Only so many of the tokens. */
+  readonly tokens?: number | undefined;
+}
+
+export interface BenchOptions {
+  readonly model: Model;
+  /** The same checkpoint in the precision whose distance is the noise. */
+  readonly other: () => Model;
+  readonly ids: readonly number[];
+  readonly passes: readonly number[];
+  readonly pause?: (() => Promise<void>) | undefined;
+  /** Told after each run. */
+  readonly progress?: (() => void) | undefined;
+}
+
+/** The plain way to compute: each time anew. @param points that are kept beside the ends of layers */
+export function runnerFor({ model, ids, passes, pause, progress }: BenchOptions, points: ReadonlySet<string>): Runner {
+  const keeps = (point: string) => points.has(point) || isEndOfLayer(point);
+  return async ({ mutation }, { part, tokens = ids.length }) => {
+    try {
+      return await runMutated(model, mutation, {
+        ids: ids.slice(0, tokens),
+        passes: cutTo(passes, tokens),
+        keeps,
+        part,
+        pause,
+      });
+    } catch (error) {
+      // A mistake may ask for what cannot be: a position that no row was learned for, an id beyond the vocabulary.
+      if (error instanceof RequestError || error instanceof UsageError || error instanceof ShapeError) return null;
+      throw error;
+    } finally {
+      progress?.();
+    }
+  };
+}
+
+/** What a part begins with, if it does not begin at the beginning. */
+function isEndOfLayer(point: string): boolean {
+  return /^layers\.\d+\.output$/.test(point);
+}
+
+function cutTo(passes: readonly number[], tokens: number): number[] {
+  let left = tokens;
+  return passes.flatMap((length) => {
+    const own = Math.min(length, left);
+    left -= own;
+    return own > 0 ? [own] : [];
+  });
+}
+
+export class Bench {
+  readonly evidence: readonly Evidence[];
+  readonly layers: number;
+  private readonly run: Runner;
+  private readonly options: BenchOptions;
+  private readonly ends = new Map<string, Computed>();
+
+  constructor(evidence: readonly Evidence[], options: BenchOptions, run: Runner) {
+    this.evidence = evidence;
+    this.options = options;
+    this.layers = options.model.config.layers.length;
+    this.run = run;
+  }
+
+  /** Over the whole model, or over the first tokens alone. */
+  async score(hypothesis: Hypothesis, tokens?: number): Promise<Score | null> {
+    const computed = await this.run(hypothesis, { part: undefined, partKey: `first ${tokens ?? 'all'}`, tokens });
+    return computed && scoreOf(cut(this.evidence, tokens), computed);
+  }
+
+  /** With the noise of the mutant itself, which may amplify rounding. */
+  async scoreWithNoise(hypothesis: Hypothesis): Promise<Score | null> {
+    const whole = { part: undefined, partKey: 'first all' };
+    const computed = await this.run(hypothesis, whole);
+    if (!computed) return null;
+    const points = new Set(this.evidence.map(({ name }) => name));
+    const other = await runnerFor({ ...this.options, model: this.options.other() }, points)(hypothesis, whole);
+    return scoreOf(this.evidence, computed, other ? noiseBetween(computed, other) : undefined);
+  }
+
+  /** The part of the model in which theirs and ours come to part: from the layer of the last tensor that agrees. */
+  stageOf({ parts }: Score): Stage {
+    if (parts === null) return { from: 0, to: this.layers, tokens: undefined };
+    const [before, at] = [this.evidence[parts.tensor - 1], this.evidence[parts.tensor]!];
+    const to = this.layerOf(at.name);
+    const from = before ? this.layerOf(before.name) + (isEndOfLayer(before.name) ? 1 : 0) : 0;
+    const isWhole = from === 0 && to >= this.layers - 1 && this.layers > 1;
+    // A row depends on those before it alone, so a look at the first ones that differ is cheap.
+    return { from: Math.min(from, this.layers - 1), to, tokens: isWhole ? Math.max(parts.position + 4, 8) : undefined };
+  }
+
+  /**
+   * A part of the model alone, which begins with what a hypothesis has made before it, and of which everything before it is right: ours, or that of a
+   * mistake that was found.
+   */
+  async scoreAt(stage: Stage, hypothesis: Hypothesis, before: Hypothesis = NOTHING): Promise<Score | null> {
+    const { from, to } = stage;
+    const tokens = stage.tokens !== undefined && stage.tokens < this.options.ids.length ? stage.tokens : undefined;
+    const part = await this.partAt(stage, before);
+    if (!part) return null;
+    const partKey = from === 0 ? `to ${to} first ${tokens ?? 'all'}` : `layers ${from} to ${to} after ${before.key}`;
+    const computed = await this.run(hypothesis, { part, partKey, tokens });
+    return computed && scoreOf(cut(this.evidenceAt(stage), tokens), computed);
+  }
+
+  evidenceAt({ from, to }: Stage): Evidence[] {
+    return this.evidence.filter(({ name }) => this.layerOf(name) >= from && this.layerOf(name) <= to);
+  }
+
+  /** The layer that a point is computed in; what stands before all layers goes with the first, what stands after them with the head. */
+  private layerOf(name: string): number {
+    return name === 'embeddings' ? 0 : (layerOfPoint(name) ?? this.layers);
+  }
+
+  private async partAt({ from, to }: Stage, before: Hypothesis): Promise<ModelPart | null> {
+    const end = Math.min(to + 1, this.layers);
+    if (from === 0) return { from: 0, to: end, input: null };
+    const whole = this.ends.get(before.key) ?? (await this.run(before, { part: undefined, partKey: 'first all' }));
+    if (!whole) return null;
+    if (this.ends.size > 8) this.ends.clear();
+    this.ends.set(before.key, whole);
+    const input = whole.points.get(`layers.${from - 1}.output`);
+    return input ? { from, to: end, input: input.values } : null;
+  }
+}
+
+/** Layers [from, to], the number of layers standing for the head; and the first tokens alone, where it is all of the model. */
+export interface Stage {
+  readonly from: number;
+  readonly to: number;
+  readonly tokens: number | undefined;
+}
+
+function cut(evidence: readonly Evidence[], tokens: number | undefined): readonly Evidence[] {
+  if (tokens === undefined) return evidence;
+  return evidence.map((own) => ({ ...own, positions: own.positions.filter((position) => position < tokens) }));
+}
+
+/** Of each row [T]: how far two runs lie apart, as root mean square. */
+function noiseBetween(one: Computed, other: Computed): Noise {
+  const noise = new Map<string, Float64Array>();
+  for (const [name, { values, width }] of one.points) {
+    const others = other.points.get(name)?.values;
+    if (others) noise.set(name, distances(values, others, width));
+  }
+  return noise;
+}
+
+function distances(values: Floats, others: Floats, width: number): Float64Array {
+  return Float64Array.from({ length: values.length / width }, (_, row) => {
+    let squares = 0;
+    for (let i = row * width; i < (row + 1) * width; i++) squares += (values[i]! - others[i]!) ** 2;
+    return Number.isFinite(squares) ? Math.sqrt(squares / width) : 0;
+  });
+}

@@ -1,0 +1,163 @@
+/**
+ * Looks for the mistakes that reproduce their numbers: each alone, then in some layers, then two together; cheaply first, over the one layer in which
+ * theirs and ours part.
+ */
+import type { Bench, Stage } from './bench.js';
+import { type Hypothesis, NOTHING, together, within } from './hypothesis.js';
+import { isExplained, isLater, type Score } from './score.js';
+
+export interface Scored {
+  readonly hypothesis: Hypothesis;
+  readonly score: Score;
+}
+
+export interface Found {
+  /** Ours as it is. */
+  readonly reference: Score;
+  /** Those that explain all of it, the best first. */
+  readonly explained: readonly Scored[];
+  /** Those that come nearest, the best first; none is farther off than ours. */
+  readonly nearest: readonly Scored[];
+  /** How many runs were made. */
+  readonly tried: number;
+}
+
+export interface SearchOptions {
+  /** Look for two mistakes, where one does not explain it. */
+  readonly pairs: boolean;
+}
+
+/** Those that go from a cheap look to a whole run. */
+const KEPT = 10;
+
+export async function search(
+  bench: Bench,
+  hypotheses: readonly Hypothesis[],
+  { pairs }: SearchOptions,
+): Promise<Found> {
+  const own = new Search(bench, hypotheses);
+  return own.find(pairs);
+}
+
+class Search {
+  private readonly bench: Bench;
+  private readonly hypotheses: readonly Hypothesis[];
+  private readonly whole = new Map<string, Scored>();
+  private tried = 0;
+
+  constructor(bench: Bench, hypotheses: readonly Hypothesis[]) {
+    this.bench = bench;
+    this.hypotheses = hypotheses;
+  }
+
+  async find(pairs: boolean): Promise<Found> {
+    const reference = (await this.scored(NOTHING))!.score;
+    if (reference.parts === null) return this.told(reference);
+    const first = await this.singles(reference);
+    if (this.explained().length > 0) return this.told(reference);
+    await this.inSomeLayers(reference, first);
+    if (this.explained().length > 0 || !pairs) return this.told(reference);
+    await this.pairs(reference);
+    return this.told(reference);
+  }
+
+  /** Each alone. @returns those that do best where theirs and ours part first */
+  private async singles(reference: Score): Promise<readonly Scored[]> {
+    const coarse = await this.bestAt(this.bench.stageOf(reference), this.hypotheses, NOTHING);
+    for (const { hypothesis } of coarse.slice(0, KEPT)) await this.scored(hypothesis);
+    await this.sharpen(reference);
+    return coarse;
+  }
+
+  /** A mistake that explains the layers where theirs and ours part, and not the others: it may be in one alone, or begin there. */
+  private async inSomeLayers(reference: Score, first: readonly Scored[]): Promise<void> {
+    const { to: layer } = this.bench.stageOf(reference);
+    if (layer >= this.bench.layers) return;
+    for (const { hypothesis, score } of first.slice(0, KEPT)) {
+      if (!isExplained(score)) continue;
+      for (const where of [{ only: layer }, { from: layer }]) {
+        const narrowed = within(hypothesis, where);
+        if (narrowed) await this.scored(narrowed);
+      }
+    }
+    await this.sharpen(reference);
+  }
+
+  /** Two together: the first one of those that move the place where theirs and ours part, or do best there. */
+  private async pairs(reference: Score): Promise<void> {
+    const promising = this.ranked().filter(
+      ({ score }) => score.relative < reference.relative || isLater(score, reference),
+    );
+    for (const { hypothesis, score } of promising.slice(0, KEPT)) {
+      const others = this.hypotheses.flatMap((other) => together(hypothesis, other) ?? []);
+      const coarse = await this.bestAt(this.bench.stageOf(score), others, hypothesis);
+      for (const { hypothesis: pair } of coarse.slice(0, 3)) await this.scored(pair);
+      if (this.explained().length > 0) return;
+    }
+    await this.sharpen(reference);
+  }
+
+  /** Hypotheses by how they do in a part of the model, the best first. */
+  private async bestAt(
+    stage: Stage,
+    hypotheses: readonly Hypothesis[],
+    before: Hypothesis,
+  ): Promise<readonly Scored[]> {
+    const all: Scored[] = [];
+    for (const hypothesis of hypotheses) {
+      if (stage.from > 0 && hypothesis.mutation.feeds) continue; // other tokens are seen from the first layer on
+      const score = await this.bench.scoreAt(stage, hypothesis, before);
+      this.tried++;
+      if (score) all.push({ hypothesis, score });
+    }
+    return all.sort(byScore);
+  }
+
+  private async scored(hypothesis: Hypothesis): Promise<Scored | null> {
+    const known = this.whole.get(hypothesis.key);
+    if (known) return known;
+    const score = await this.bench.score(hypothesis);
+    this.tried++;
+    if (!score) return null;
+    const own = { hypothesis, score };
+    this.whole.set(hypothesis.key, own);
+    return own;
+  }
+
+  /** Those that are near, and not within noise: a mistake may amplify rounding. */
+  private async sharpen(reference: Score): Promise<void> {
+    if (this.explained().length > 0) return;
+    for (const { hypothesis, score } of this.ranked().slice(0, 3)) {
+      if (score.ratio > NEAR) continue;
+      const sharper = await this.bench.scoreWithNoise(hypothesis);
+      // Noise of 16 bits would explain any small error: it must be nearer than ours, and by more than half.
+      if (sharper && sharper.relative < reference.relative / 2)
+        this.whole.set(hypothesis.key, { hypothesis, score: sharper });
+    }
+  }
+
+  private ranked(): Scored[] {
+    return [...this.whole.values()].filter(({ hypothesis }) => hypothesis !== NOTHING).sort(byScore);
+  }
+
+  private explained(): Scored[] {
+    return this.ranked().filter(({ score }) => isExplained(score));
+  }
+
+  private told(reference: Score): Found {
+    const nearest = this.ranked().filter(({ score }) => score.relative < reference.relative);
+    return { reference, explained: this.explained(), nearest, tried: this.tried };
+  }
+}
+
+/** A ratio beyond which no rounding explains an error. */
+const NEAR = 1e6;
+
+/** What explains all comes first; then what parts later, by whole tensors; then the smaller error. */
+function byScore(a: Scored, b: Scored): number {
+  const [first, second] = [isExplained(a.score), isExplained(b.score)];
+  if (first !== second) return first ? -1 : 1;
+  const [at, other] = [a.score.parts?.tensor ?? Number.POSITIVE_INFINITY, b.score.parts?.tensor ?? Number.POSITIVE_INFINITY]; // biome-ignore format: one thought
+  if (at !== other && !first) return other - at;
+  return a.score.relative - b.score.relative;
+}

@@ -1,0 +1,281 @@
+/** Mistakes of scores: scale, softcap, norms of queries and keys, sinks, softmax. */
+import type { GroupedConfig, GroupedWeights, QkNormConfig } from '../../../attention/strategy/strategy.js';
+import type { NormWeights } from '../../math/norm.js';
+import type { Model } from '../../model/load.js';
+import { roundToBfloat16, roundToFloat16 } from '../../tensor/dtype.js';
+import { type Floats, floatsLike } from '../../tensor/tensor.js';
+import { type Change, grouped, groupedWeights, keyDim, scale } from './change.js';
+import { withWeights } from './kernels.js';
+import { type Mutant, when } from './mutant.js';
+
+const someGrouped = ({ config }: Model, has: (attention: GroupedConfig) => unknown) =>
+  config.layers.some(({ attention }) => attention.kind === 'grouped' && Boolean(has(attention)));
+
+const scalesOf = ({ config }: Model) => config.layers.map(({ attention }) => attention.scale);
+
+const defaultScale = (attention: Parameters<typeof keyDim>[0]) => 1 / Math.sqrt(keyDim(attention));
+
+const differs = (a: number, b: number) => Math.abs(a / b - 1) > 1e-9;
+
+/** One set of weights for each head, or one for all of them. @param heads that there are */
+function forScope(own: NormWeights, to: QkNormConfig['scope'], heads: number, dim: number): NormWeights {
+  const vector = (values: Floats | null): Floats | null => {
+    if (!values) return null;
+    const whole = floatsLike(values, to === 'head' ? dim : heads * dim);
+    for (let i = 0; i < whole.length; i++) whole[i] = values[i % values.length]!;
+    return whole;
+  };
+  return { weight: vector(own.weight), bias: vector(own.bias) };
+}
+
+/** A norm over a whole head that is rotated, without weights, is the same on either side of rope. */
+const hasPlacedNorm = ({ qkNorm, rope }: GroupedConfig) =>
+  qkNorm !== null && rope !== null && (qkNorm.norm.weight || qkNorm.scope === 'heads-together' || rope.magnitude !== 1);
+
+const OTHER_SCOPE = { head: 'heads-together', 'each-head': 'heads-together', 'heads-together': 'each-head' } as const;
+
+/** The norm runs over the other axis: over each head by itself, or over all of them. */
+const otherScope: Change = (parts) => {
+  const weights = groupedWeights((own: GroupedWeights, { qkNorm, queryHeads, keyValueHeads, headDim }) => {
+    if (!qkNorm || !own.queryNorm || !own.keyNorm) return own;
+    const to = OTHER_SCOPE[qkNorm.scope];
+    return {
+      ...own,
+      queryNorm: forScope(own.queryNorm, to, queryHeads, headDim),
+      keyNorm: forScope(own.keyNorm, to, keyValueHeads, headDim),
+    };
+  })(parts);
+  return grouped((attention) => ({
+    ...attention,
+    qkNorm: attention.qkNorm && { ...attention.qkNorm, scope: OTHER_SCOPE[attention.qkNorm.scope] },
+  }))(weights);
+};
+
+/** softmax with every operation rounded to 16 bits, over all but the greatest exactly as PyTorch orders them: difference, exponent, sum, quotient. */
+function softmaxIn(round: (x: number) => number, scores: Floats, count: number, sink: number | null): void {
+  let greatest = sink ?? Number.NEGATIVE_INFINITY;
+  for (let i = 0; i < count; i++) {
+    scores[i] = round(scores[i]!);
+    greatest = Math.max(greatest, scores[i]!);
+  }
+  let sum = sink === null ? 0 : round(Math.exp(round(round(sink) - greatest)));
+  for (let i = 0; i < count; i++) {
+    scores[i] = round(Math.exp(round(scores[i]! - greatest)));
+    sum = round(sum + scores[i]!);
+  }
+  for (let i = 0; i < count; i++) scores[i] = round(scores[i]! / sum);
+}
+
+export const SCORE_MUTANTS: readonly Mutant[] = [
+  {
+    name: 'scale-missing',
+    group: 'scores',
+    mistake: 'scores are not scaled',
+    symptom: 'the first token is right, and attention is far too sharp for all others',
+    fix: "multiply q . k by the model's scale (1 / sqrt(head dim) for most)",
+    variants: (model) =>
+      when(
+        scalesOf(model).some((own) => own !== 1),
+        { parts: scale(() => 1) },
+      ),
+    sameAs: { 'scale-default': 'the model has a scale that is its own default' },
+  },
+  {
+    name: 'scale-twice',
+    group: 'scores',
+    mistake: 'scores are scaled twice: on the queries, and once more by a fused kernel',
+    symptom: 'the first token is right, and attention is far too flat for all others',
+    fix: 'pass scale = 1 to the kernel, or leave queries as they are',
+    variants: (model) =>
+      when(
+        scalesOf(model).some((own) => own !== 1),
+        { parts: scale((attention) => attention.scale ** 2) },
+      ),
+    sameAs: { 'scale-by-width': 'where scale squared is 1 / sqrt(D)' },
+  },
+  {
+    name: 'scale-by-width',
+    group: 'scores',
+    mistake: 'scores are multiplied by 1 / sqrt(D) of the model width, not of the head dim',
+    symptom: 'the first token is right, and attention is too flat for all others',
+    fix: 'take the head dim: D / H, or head_dim where the config has it',
+    variants: ({ config }) =>
+      when(
+        config.layers.some(({ attention }) => differs(attention.scale, 1 / Math.sqrt(config.width))),
+        { parts: scale((_, { width }) => 1 / Math.sqrt(width)) },
+      ),
+    sameAs: { 'scale-default': 'heads are as wide as the model' },
+  },
+  {
+    name: 'scale-default',
+    group: 'scores',
+    mistake:
+      "scores are multiplied by 1 / sqrt(head dim), where this model has a scale of its own (or yarn's mscale in it)",
+    symptom: 'the first token is right, and attention is too sharp or too flat for all others',
+    fix: 'read the scale: query_pre_attn_scalar, attention_multiplier, mscale_all_dim, or none at all (GPT-Neo)',
+    variants: ({ config }) =>
+      when(
+        config.layers.some(({ attention }) => differs(attention.scale, defaultScale(attention))),
+        { parts: scale(defaultScale) },
+      ),
+  },
+  {
+    name: 'score-softcap-missing',
+    group: 'scores',
+    mistake: 'scores are not capped',
+    symptom: 'nearly right where scores are small, off where they are large',
+    fix: 'cap tanh(score / cap) after the scale, before the mask (attn_logit_softcapping)',
+    variants: (model) =>
+      when(
+        someGrouped(model, ({ softcap: cap }) => cap !== null),
+        { parts: grouped((attention) => ({ ...attention, softcap: null })) },
+      ),
+  },
+  {
+    name: 'score-softcap-after-mask',
+    group: 'scores',
+    mistake:
+      'scores are capped after the mask was added, so that masked keys have the score -cap and are seen a little',
+    symptom: 'rows look right where scores are far from the cap, and the future leaks in',
+    fix: 'cap first, mask afterwards',
+    variants: (model) =>
+      when(
+        someGrouped(model, ({ softcap: cap }) => cap !== null),
+        {
+          byPass: true,
+          attends: (layer, own) =>
+            withWeights(
+              ({ t, seen, scores }, call) => {
+                const { softcap: cap } = layer.strategy;
+                const query = call.positions[t]!;
+                for (let i = 0; i < seen.count; i++) {
+                  if (!layer.visibility.sees(query, seen.positions[i]!)) scores[i] = cap === null ? Number.NEGATIVE_INFINITY : -cap; // biome-ignore format: one thought
+                }
+                softmaxIn((x) => x, scores, seen.count, null);
+              },
+              (call) => ({ ...call, visibility: { ...call.visibility, sees: () => true } }),
+            )(layer, own),
+        },
+      ),
+  },
+  {
+    name: 'softmax-in-half',
+    group: 'narrow precision',
+    mistake: 'softmax is computed in 16 bits',
+    symptom: 'errors of some thousandths, which grow with the number of keys',
+    fix: 'compute it in float32, whatever dtype the rest has',
+    variants: () =>
+      (
+        [
+          ['bfloat16', roundToBfloat16],
+          ['float16', roundToFloat16],
+        ] as const
+      ).map(([label, round]) => ({
+        label,
+        attends: withWeights(({ h, seen, scores }, { sinkLogits_H }) =>
+          softmaxIn(round, scores, seen.count, sinkLogits_H && sinkLogits_H[h]!),
+        ),
+      })),
+  },
+  {
+    name: 'sinks-missing',
+    group: 'scores',
+    mistake: 'the learned sink of each head takes no part of its softmax',
+    symptom: 'every row is off, the first most: attention gives more than it should',
+    fix: 'add exp(sink) to the sum that weights are divided by',
+    variants: (model) =>
+      when(
+        someGrouped(model, ({ sinks }) => sinks),
+        { parts: grouped((attention) => ({ ...attention, sinks: false })) },
+      ),
+  },
+  {
+    name: 'qk-norm-missing',
+    group: 'scores',
+    mistake: 'queries and keys are not normed',
+    symptom: 'the first token is right, and scores are far too large or too small for all others',
+    fix: 'norm queries and keys before rope (q_norm, k_norm)',
+    variants: (model) =>
+      when(
+        someGrouped(model, ({ qkNorm }) => qkNorm),
+        { parts: grouped((attention) => ({ ...attention, qkNorm: null })) },
+      ),
+  },
+  {
+    name: 'qk-norm-axis',
+    group: 'scores',
+    mistake:
+      'the norm of queries and keys runs over all heads together where it should run over each, or the other way round',
+    symptom: 'the first token is right, and all others are off',
+    fix: 'the length of its weights tells: head dim (Qwen3, Gemma 3), or all heads (OLMo 2)',
+    variants: (model) =>
+      when(
+        someGrouped(model, ({ qkNorm, queryHeads }) => qkNorm && queryHeads > 1),
+        { parts: otherScope },
+      ),
+  },
+  {
+    name: 'qk-norm-place',
+    group: 'scores',
+    mistake: 'queries and keys are normed after rope where it should be before, or the other way round',
+    symptom: 'the first token is right, and all others are off a little',
+    fix: 'most norm first and rotate then; Llama 4 rotates first',
+    variants: (model) =>
+      when(someGrouped(model, hasPlacedNorm) && model.components.chosen.positions === 'absolute', {
+        parts: grouped((attention) => ({
+          ...attention,
+          qkNorm: attention.qkNorm && {
+            ...attention.qkNorm,
+            place: attention.qkNorm.place === 'before-rope' ? 'after-rope' : 'before-rope',
+          },
+        })),
+      }),
+  },
+  {
+    name: 'qk-norms-swapped',
+    group: 'scores',
+    mistake: 'queries are normed with the weights of the keys, and keys with those of the queries',
+    symptom: 'the first token is right, and all others are off a little',
+    fix: 'q_norm is of queries, k_norm of keys',
+    variants: (model) =>
+      when(
+        model.weights.layers.some(
+          ({ attention }) =>
+            attention.kind === 'grouped' &&
+            attention.queryNorm?.weight &&
+            attention.queryNorm.weight.length === attention.keyNorm?.weight?.length,
+        ),
+        {
+          parts: groupedWeights((own) =>
+            own.queryNorm?.weight?.length === own.keyNorm?.weight?.length
+              ? { ...own, queryNorm: own.keyNorm, keyNorm: own.queryNorm }
+              : own,
+          ),
+        },
+      ),
+  },
+  {
+    name: 'clip-missing',
+    group: 'scores',
+    mistake: 'queries, keys and values are not clipped (clip_qkv)',
+    symptom: 'right where they are small, off where they are not',
+    fix: 'keep them within [-clip, clip]',
+    variants: (model) =>
+      when(
+        someGrouped(model, ({ clip }) => clip !== null),
+        { parts: grouped((attention) => ({ ...attention, clip: null })) },
+      ),
+  },
+  {
+    name: 'temperature-missing',
+    group: 'scores',
+    mistake: 'queries do not grow with their position in layers without rope (attn_temperature_tuning)',
+    symptom: 'right on short texts, off beyond floor_scale tokens',
+    fix: 'multiply queries by ln(1 + floor((position + 1) / floor_scale)) attn_scale + 1',
+    variants: (model) =>
+      when(
+        someGrouped(model, ({ temperature }) => temperature),
+        { parts: grouped((attention) => ({ ...attention, temperature: null })) },
+      ),
+  },
+];

@@ -117,7 +117,12 @@ export class Bench {
     const part = await this.partAt(stage, before);
     if (!part) return null;
     const partKey = from === 0 ? `to ${to} first ${tokens ?? 'all'}` : `layers ${from} to ${to} after ${before.key}`;
-    const computed = await this.run(hypothesis, { part, partKey, tokens });
+    // What depends on how tokens are cut into passes needs all of them.
+    const computed = await this.run(hypothesis, {
+      part,
+      partKey,
+      tokens: hypothesis.mutation.byPass ? undefined : tokens,
+    });
     return computed && scoreOf(cut(this.evidenceAt(stage), tokens), computed);
   }
 

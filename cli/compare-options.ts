@@ -17,12 +17,16 @@ import { comparisonText } from './compare-text.js';
 import { expectNotRead, GROUPS, idList, pause, readIds } from './options.js';
 import { type ProgressBar, progressBar, withBar } from './progress.js';
 
-export interface CompareFlags {
+/** How a dump is read. */
+export interface DumpFlags {
   readonly map?: string;
   readonly skip?: RegExp;
   readonly ids?: number[];
   readonly idsFile?: string;
   readonly dtype?: CompareOptions['dtype'];
+}
+
+export interface CompareFlags extends DumpFlags {
   readonly html?: string;
   readonly format: 'text' | 'json' | 'github';
   readonly json?: true;
@@ -30,7 +34,7 @@ export interface CompareFlags {
   readonly strict?: true;
 }
 
-export function compareOptions(command: Command): Command {
+export function dumpOptions(command: Command): Command {
   return command
     .option(
       '--map <file>',
@@ -43,7 +47,11 @@ export function compareOptions(command: Command): Command {
       new Option('--dtype <dtype>', 'what they compute in (default: what their values show)').choices(
         Object.keys(UNIT_ROUNDOFF),
       ),
-    )
+    );
+}
+
+export function compareOptions(command: Command): Command {
+  return dumpOptions(command)
     .optionsGroup(GROUPS.output)
     .option('--html <file>', 'write a report with plots too: one file, which needs nothing else')
     .addOption(
@@ -63,15 +71,13 @@ export async function compared(
   others: readonly string[],
   work: (theirs: Dump, options: CompareOptions) => Promise<Comparison>,
 ): Promise<void> {
-  const { map, skip, idsFile, dtype, html } = flags;
-  if (flags.ids && idsFile !== undefined) throw new UsageError('Expected --ids or --ids-file, got both.');
+  const { map, idsFile, html } = flags;
   if (html !== undefined) expectOther(html, [path, ...others, map, idsFile]);
-  const ids = flags.ids ?? (idsFile === undefined ? undefined : readIds(idsFile));
-  const names = map === undefined ? undefined : readNameMap(map);
+  const reading = readingOf(flags);
   const theirs = openDump(path);
   try {
     const found = await withBar(progressBar('tokens'), ({ update: progress }: ProgressBar) =>
-      work(theirs, { map: names, skip: skip && ((name) => skip.test(name)), ids, dtype, pause, progress }),
+      work(theirs, { ...reading, pause, progress }),
     );
     if (html !== undefined) writeAtomically(html, [Buffer.from(comparisonHtml(found))]);
     tell(found, flags);
@@ -80,6 +86,17 @@ export async function compared(
   } finally {
     theirs.close();
   }
+}
+
+/** What flags say of a dump. @throws UsageError */
+export function readingOf({ map, skip, ids, idsFile, dtype }: DumpFlags) {
+  if (ids && idsFile !== undefined) throw new UsageError('Expected --ids or --ids-file, got both.');
+  return {
+    map: map === undefined ? undefined : readNameMap(map),
+    skip: skip && ((name: string) => skip.test(name)),
+    ids: ids ?? (idsFile === undefined ? undefined : readIds(idsFile)),
+    dtype,
+  };
 }
 
 function tell(found: Comparison, { format, json, all }: CompareFlags): void {

@@ -6,6 +6,7 @@ import { comparedText, klText, noteLines } from './compare-notes.js';
 import { paintOf } from './compare-paint.js';
 import { tableLines } from './compare-table.js';
 import { printable } from './escape.js';
+import { wrapped } from './wrap.js';
 
 export interface TextOptions {
   /** Characters a line, of which 40 are used at least; Infinity where nothing bounds them (a file, a pipe): then each sentence is one line. */
@@ -55,17 +56,4 @@ function tableNotes(tensors: readonly TensorComparison[], all: boolean): string[
     `x noise: the largest difference of a position, in units of what rounding does there. RMS and noise: of all differences, and of rounding alone. ULP: the largest difference in units in the last place of ours.${together}`,
     ...tensors.flatMap(klText),
   ];
-}
-
-/** At spaces, and within words that are longer than a line; what follows the first line is indented. */
-function wrapped(text: string, columns: number): string[] {
-  const lines: string[] = [];
-  let rest = text;
-  while (rest.length > columns) {
-    const space = rest.lastIndexOf(' ', columns);
-    const cut = space > columns / 2 ? space : columns;
-    lines.push(rest.slice(0, cut).trimEnd());
-    rest = `  ${rest.slice(cut).trimStart()}`;
-  }
-  return [...lines, rest];
 }

@@ -10,6 +10,7 @@ import { compareCommand } from './compare.js';
 import { completeCommand, completionCommand } from './completion.js';
 import { convertCommand } from './convert.js';
 import { devicesCommand } from './devices.js';
+import { diagnoseCommand } from './diagnose.js';
 import { printable } from './escape.js';
 import { generateCommand } from './generate.js';
 import { goldenCommand } from './golden.js';
@@ -17,6 +18,7 @@ import { inspectCommand } from './inspect.js';
 import { Interrupted } from './interrupted.js';
 import { kitCommand } from './kit.js';
 import { memoryCommand } from './memory.js';
+import { mutantsCommand } from './mutants.js';
 import { USAGE_ERRORS } from './options.js';
 import { qualityCommand } from './quality.js';
 import { spliceCommand } from './splice.js';
@@ -25,7 +27,7 @@ import { spliceCommand } from './splice.js';
 const COMMANDS: readonly (readonly [heading: string, commands: () => Command[]])[] = [
   ['Run a model:', () => [generateCommand(), chatCommand()]],
   ['Make references for other implementations:', () => [goldenCommand(), kitCommand(), calibrateCommand()]],
-  ['Compare another implementation:', () => [compareCommand(), spliceCommand()]],
+  ['Compare another implementation:', () => [compareCommand(), spliceCommand(), diagnoseCommand(), mutantsCommand()]],
   ['Look at a model, or change it:', () => [inspectCommand(), memoryCommand(), qualityCommand(), convertCommand()]],
   ['This machine:', () => [devicesCommand(), benchCommand(), completionCommand()]],
 ];
@@ -36,6 +38,7 @@ Examples:
   touchstone chat --model Qwen/Qwen3-0.6B
   touchstone golden path/to/checkpoint --ids 1,2,3 --steps 64 --out golden.safetensors
   touchstone compare dump.safetensors --model path/to/checkpoint --bisect
+  touchstone diagnose dump.safetensors --model path/to/checkpoint
   touchstone inspect owner/name
   touchstone memory llama-3.1-8b --context 32768 --batch 4
 

@@ -4,7 +4,7 @@ import type { Floats } from '../../tensor/tensor.js';
 import { Comparer, type Named } from '../compare/comparer.js';
 import type { ComparedDtype } from '../compare/comparison.js';
 import { dtypeOfValues } from '../compare/dtype.js';
-import { UNIT_ROUNDOFF } from '../compare/floor.js';
+import { sizeOf, UNIT_ROUNDOFF } from '../compare/floor.js';
 import { inFlow } from '../compare/names.js';
 import type { Reference } from '../compare/reference.js';
 import type { Dump } from '../dump/dump.js';
@@ -20,8 +20,8 @@ export interface Evidence {
   /** [positions, width] */
   readonly theirs: Floats;
   readonly width: number;
-  /** What rounding does to each row: root mean square of a value. */
-  readonly floors: Float64Array;
+  /** What rounding does to a row of this number: root mean square of a value. @param noise what it does before they save it, where that is more than we know of */
+  readonly floorOf: (row: number, noise?: number) => number;
   /** As they would have saved our values: the same, or rounded to 16 bits. */
   readonly saved: ((value: number) => number) | null;
 }
@@ -64,7 +64,7 @@ export function evidenceOf(theirs: Dump, reference: Reference, named: readonly N
             positions,
             theirs: values,
             width: rowShape.reduce((product, length) => product * length, 1),
-            floors: dtype ? savedFloors(rows, values, dtype) : rows,
+            floorOf: dtype ? savedFloors(rows, values, dtype) : (row: number, noise = 0) => Math.max(rows[row]!, noise),
             saved: dtype && roundingTo(dtype),
           },
         ];
@@ -88,14 +88,18 @@ function roundingTo(dtype: Narrow): (value: number) => number {
 
 /**
  * Noise that lies far below a unit in the last place moves a value across the middle of two of them now and then: by a whole unit u, with a
- * probability of about noise / u. So its square is noise x u.
+ * probability of about noise / u. So its square is noise x u. A row of few values may have had a single one moved, or two.
  */
-function savedFloors(noise: Float64Array, theirs: Floats, dtype: Narrow): Float64Array {
-  const width = theirs.length / noise.length;
-  return noise.map((own, row) => {
-    let squares = 0;
-    for (let i = row * width; i < (row + 1) * width; i++) squares += theirs[i]! ** 2;
-    const unit = 2 * UNIT_ROUNDOFF[dtype] * Math.sqrt(squares / width);
-    return Math.sqrt(own ** 2 + own * unit);
-  });
+function savedFloors(noises: Float64Array, theirs: Floats, dtype: Narrow): Evidence['floorOf'] {
+  const width = theirs.length / noises.length;
+  const unit = 2 * UNIT_ROUNDOFF[dtype];
+  const sizes = Array.from(noises, (_, row) => sizeOf(theirs.subarray(row * width, (row + 1) * width)));
+  const few = 2 / (WITHIN * Math.sqrt(width));
+  return (row, more = 0) => {
+    const [noise, { rms, max }] = [Math.max(noises[row]!, more), sizes[row]!];
+    return Math.sqrt(noise ** 2 + noise * unit * rms + (few * unit * max) ** 2);
+  };
 }
+
+/** The greatest ratio of an error to its floor that is still noise. Their noise is another one than ours, and may be several times as large. */
+export const WITHIN = 8;

@@ -1,7 +1,7 @@
 /** How well what we compute reproduces what they have. */
 import type { Floats } from '../../tensor/tensor.js';
 import type { Computed } from '../mutants/run.js';
-import type { Evidence } from './evidence.js';
+import { type Evidence, WITHIN } from './evidence.js';
 
 export interface Score {
   /** The largest ratio of a tensor's error to its noise, as root mean squares; Infinity where one side alone is NaN. */
@@ -16,9 +16,6 @@ export interface Place {
   readonly tensor: number;
   readonly position: number;
 }
-
-/** The greatest ratio that is still noise. Their noise is another one than ours, and may be several times as large. */
-export const WITHIN = 8;
 
 /** @param computed ours, of their tokens; tensors that it lacks are not scored. @param noise of what is computed, where it is more than the evidence's own */
 export function scoreOf(evidence: readonly Evidence[], computed: Computed, noise: Noise = NONE): Score {
@@ -45,7 +42,7 @@ const NONE: Noise = new Map();
 const LOST = 100;
 
 function tensorScore(
-  { positions, theirs, width, floors, saved }: Evidence,
+  { positions, theirs, width, floorOf, saved }: Evidence,
   ours: Floats,
   firstRow: number,
   noise: Float64Array | null,
@@ -55,7 +52,7 @@ function tensorScore(
   for (const [row, position] of positions.entries()) {
     if (position < firstRow) continue;
     const [error, size] = rowError(theirs, row * width, ours, position * width, width, saved);
-    const floor = Math.max(floors[row]!, noise?.[position] ?? 0) ** 2 * width;
+    const floor = floorOf(row, noise?.[position]) ** 2 * width;
     errors += error;
     sizes += size;
     noises += floor;

@@ -25,18 +25,16 @@ export interface Found {
 export interface SearchOptions {
   /** Look for two mistakes, where one does not explain it. */
   readonly pairs: boolean;
+  /** Asked before that: whether something else explains it. */
+  readonly stop?: (() => Promise<boolean>) | undefined;
 }
 
 /** Those that go from a cheap look to a whole run. */
 const KEPT = 10;
 
-export async function search(
-  bench: Bench,
-  hypotheses: readonly Hypothesis[],
-  { pairs }: SearchOptions,
-): Promise<Found> {
+export async function search(bench: Bench, hypotheses: readonly Hypothesis[], options: SearchOptions): Promise<Found> {
   const own = new Search(bench, hypotheses);
-  return own.find(pairs);
+  return own.find(options);
 }
 
 class Search {
@@ -50,13 +48,13 @@ class Search {
     this.hypotheses = hypotheses;
   }
 
-  async find(pairs: boolean): Promise<Found> {
+  async find({ pairs, stop }: SearchOptions): Promise<Found> {
     const reference = (await this.scored(NOTHING))!.score;
     if (reference.parts === null) return this.told(reference);
     const first = await this.singles(reference);
-    if (this.explained().length > 0) return this.told(reference);
+    if (this.explained(reference).length > 0) return this.told(reference);
     await this.inSomeLayers(reference, first);
-    if (this.explained().length > 0 || !pairs) return this.told(reference);
+    if (this.explained(reference).length > 0 || (await stop?.()) || !pairs) return this.told(reference);
     await this.pairs(reference);
     return this.told(reference);
   }
@@ -92,7 +90,7 @@ class Search {
       const others = this.hypotheses.flatMap((other) => together(hypothesis, other) ?? []);
       const coarse = await this.bestAt(this.bench.stageOf(score), others, hypothesis);
       for (const { hypothesis: pair } of coarse.slice(0, 3)) await this.scored(pair);
-      if (this.explained().length > 0) return;
+      if (this.explained(reference).length > 0) return;
     }
     await this.sharpen(reference);
   }
@@ -126,7 +124,7 @@ class Search {
 
   /** Those that are near, and not within noise: a mistake may amplify rounding. */
   private async sharpen(reference: Score): Promise<void> {
-    if (this.explained().length > 0) return;
+    if (this.explained(reference).length > 0) return;
     for (const { hypothesis, score } of this.ranked().slice(0, 3)) {
       if (score.ratio > NEAR) continue;
       const sharper = await this.bench.scoreWithNoise(hypothesis);
@@ -140,13 +138,14 @@ class Search {
     return [...this.whole.values()].filter(({ hypothesis }) => hypothesis !== NOTHING).sort(byScore);
   }
 
-  private explained(): Scored[] {
-    return this.ranked().filter(({ score }) => isExplained(score));
+  /** What is within noise where ours is just beyond it explains nothing: it must be nearer, and by more than half. */
+  private explained(reference: Score): Scored[] {
+    return this.ranked().filter(({ score }) => isExplained(score) && score.relative < reference.relative / 2);
   }
 
   private told(reference: Score): Found {
     const nearest = this.ranked().filter(({ score }) => score.relative < reference.relative);
-    return { reference, explained: this.explained(), nearest, tried: this.tried };
+    return { reference, explained: this.explained(reference), nearest, tried: this.tried };
   }
 }
 

@@ -1,0 +1,63 @@
+import type { Command } from 'commander';
+import { diagnose } from '../src/reference/diagnose/index.js';
+import { openDump } from '../src/reference/dump/open.js';
+import { type DumpFlags, dumpOptions, readingOf } from './compare-options.js';
+import { diagnosisText } from './diagnose-text.js';
+import { load } from './load-model.js';
+import { GROUPS, modelOption, newCommand, pause } from './options.js';
+import { progressBar, withBar } from './progress.js';
+import { type RunFlags, runOptions } from './run-options.js';
+
+interface Flags extends DumpFlags, RunFlags {
+  readonly model: string;
+  readonly pairs: boolean;
+  readonly json?: true;
+}
+
+export function diagnoseCommand(): Command {
+  const command = newCommand('diagnose')
+    .description(
+      'name the bug: which mistake of ports reproduces what another implementation computed; logits alone are enough',
+    )
+    .argument(
+      '<theirs>',
+      'what they computed: .safetensors, .npy, .npz or JSON, or a folder of .npy and .safetensors files',
+    )
+    .addOption(modelOption());
+  return runOptions(
+    dumpOptions(command)
+      .option('--no-pairs', 'look for one mistake alone, not for two together')
+      .optionsGroup(GROUPS.output)
+      .option('--json', 'one JSON object'),
+  )
+    .addHelpText('after', AFTER)
+    .action(async (path: string, flags: Flags, self: Command) => {
+      const reading = readingOf(flags);
+      const theirs = openDump(path);
+      try {
+        const { model } = await load(flags.model, flags, 'logits');
+        const found = await withBar(progressBar('runs'), ({ update }) =>
+          diagnose(theirs, model, {
+            ...reading,
+            pairs: flags.pairs,
+            prefillChunk: flags.prefillChunk,
+            ignoreConfigKeys: flags.ignoreConfigKey,
+            pause,
+            progress: (runs) => update(runs, Math.max(runs, 100)),
+          }),
+        );
+        const embedded = 'No --model was given: ours is the model that comes with touchstone.';
+        const isGiven = self.getOptionValueSource('model') === 'cli';
+        const told = isGiven ? found : { ...found, notes: [embedded, ...found.notes] };
+        const columns = process.stdout.columns ?? Number.POSITIVE_INFINITY;
+        process.stdout.write(flags.json ? `${JSON.stringify(told, null, 2)}\n` : diagnosisText(told, columns));
+        if (found.conclusion.kind !== 'within noise') process.exitCode = 1;
+      } finally {
+        theirs.close();
+      }
+    });
+}
+
+const AFTER = `
+The mistakes that it knows: touchstone mutants.
+Exit codes: 0 nothing is wrong, 1 something is, or it could not be compared; 2 wrong usage.`;

@@ -1,0 +1,199 @@
+/** Says why another implementation differs: which mistake reproduces its numbers. */
+import type { Model } from '../../model/load.js';
+import type { ComparedDtype, Comparison } from '../compare/comparison.js';
+import { type CompareOptions, compare } from '../compare/index.js';
+import type { Reference } from '../compare/reference.js';
+import { tokensOf } from '../compare/rows.js';
+import { withRunNames } from '../compare/run-tensors.js';
+import { namesOf } from '../compare/tensors.js';
+import { idsOf, pairFor, referenceFrom } from '../compare/with-model.js';
+import { firstOf, firstText } from '../compare/words.js';
+import type { Dump } from '../dump/dump.js';
+import { openDump } from '../dump/open.js';
+import { inNamedForm } from '../trace/index.js';
+import { Bench, type BenchOptions, runnerFor } from './bench.js';
+import type { Conclusion, Diagnosis, Explanation } from './diagnosis.js';
+import { type Evidence, evidenceOf, type Reading } from './evidence.js';
+import { hypothesesFor } from './hypothesis.js';
+import { otherSource, otherTokens } from './other.js';
+import { isExplained, scoreOf } from './score.js';
+import { type Found, type Scored, search } from './search.js';
+
+export interface DiagnoseOptions extends Omit<CompareOptions, 'bisect' | 'spliceAt' | 'progress'> {
+  /** Look for two mistakes together where one does not explain it; true by default. */
+  readonly pairs?: boolean | undefined;
+  /** Told after each run of a hypothesis. */
+  readonly progress?: ((runs: number) => void) | undefined;
+}
+
+/**
+ * Compares, and where something differs, looks for the mistakes that reproduce their numbers.
+ * @param theirs an open dump, or the path of a file or folder that `openDump` reads; logits alone are enough
+ * @throws CheckpointError, RequestError, UsageError for what cannot be read, run, or compared
+ */
+export async function diagnose(theirs: Dump | string, model: Model, options: DiagnoseOptions = {}): Promise<Diagnosis> {
+  const dump = withRunNames(typeof theirs === 'string' ? openDump(theirs) : theirs, options.map);
+  try {
+    const { progress: _, pairs: __, ...comparing } = options;
+    const comparison = await compare(dump, model, comparing);
+    return await new Case(dump, inNamedForm(model, { capture: 'all' }), comparison, options).diagnosed();
+  } finally {
+    if (typeof theirs === 'string') dump.close();
+  }
+}
+
+/** What came of a search with one reading of their numbers. */
+interface Looked {
+  readonly found: Found;
+  readonly bench: Bench;
+  readonly other: Conclusion | null;
+}
+
+class Case {
+  private readonly dump: Dump;
+  private readonly model: Model;
+  private readonly comparison: Comparison;
+  private readonly options: DiagnoseOptions;
+  private readonly ids: readonly number[];
+  private runs = 0;
+  private candidates = 0;
+
+  constructor(dump: Dump, model: Model, comparison: Comparison, options: DiagnoseOptions) {
+    this.dump = dump;
+    this.model = model;
+    this.comparison = comparison;
+    this.options = options;
+    this.ids = idsOf(dump, options);
+  }
+
+  async diagnosed(): Promise<Diagnosis> {
+    const { verdict, tensors, tokens, dtype } = this.comparison;
+    const isRight = verdict === 'identical' || verdict === 'within noise';
+    const maybeSaved = dtype.endsWith('16') && this.options.dtype === undefined;
+    if (isRight && !maybeSaved) return this.told({ kind: 'within noise' }, null);
+    const strange = tensors.length > 0 && !tokens && tensors.every(({ problem }) => problem !== null);
+    if (strange) return this.told({ kind: 'other checkpoint', why: tensors[0]!.problem! }, null);
+    if (maybeSaved) {
+      const saved = await this.look('saved', 'float32', false);
+      const conclusion = saved && this.concluded(saved);
+      if (conclusion?.kind === 'explained' || conclusion?.kind === 'within noise') return this.told(conclusion, saved, SAVED_NOTE); // biome-ignore format: one thought
+      if (isRight) return this.told({ kind: 'within noise' }, saved);
+    }
+    const looked = await this.look('computed', dtype, this.options.pairs ?? true);
+    if (!looked) return this.told({ kind: 'unknown' }, null);
+    return this.told(looked.other ?? this.concluded(looked), looked);
+  }
+
+  /** @returns null where there is nothing to go by */
+  private async look(reading: Reading, dtype: ComparedDtype, pairs: boolean): Promise<Looked | null> {
+    const { map, skip } = this.options;
+    const pair = pairFor(this.model, dtype, this.options);
+    const { prefillChunk, pause } = this.options;
+    const reference = await referenceFrom(pair, this.ids, isPlain, { prefillChunk, pause });
+    try {
+      const { named } = namesOf(this.dump, reference.points, { config: this.model.config, map, skip });
+      const evidence = evidenceOf(this.dump, reference, named, reading);
+      if (evidence.length === 0) return null;
+      return await this.searched(evidence, reference, pair, pairs);
+    } finally {
+      reference.close();
+    }
+  }
+
+  private async searched(
+    evidence: readonly Evidence[],
+    reference: Reference,
+    { base, other }: { readonly base: Model; readonly other: Model },
+    pairs: boolean,
+  ): Promise<Looked> {
+    const options: BenchOptions = {
+      model: inNamedForm(base, { capture: 'all' }),
+      other: () => inNamedForm(other, { capture: 'all' }),
+      ids: this.ids,
+      passes: passesOf(tokensOf(this.dump).inputIds?.length ?? this.ids.length, this.ids.length, this.options),
+      pause: this.options.pause,
+      progress: () => this.options.progress?.(++this.runs),
+    };
+    const points = new Set(evidence.map(({ name }) => name));
+    const bench = new Bench(evidence, options, runnerFor(options, points));
+    const hypotheses = hypothesesFor(options.model);
+    this.candidates = new Set(hypotheses.map(({ faults }) => faults[0]!.mutant)).size;
+    let elsewhere: Conclusion | null = null;
+    const found = await search(bench, hypotheses, {
+      pairs,
+      stop: async () => {
+        elsewhere = await this.elsewhere(options.model, evidence, reference);
+        return elsewhere !== null;
+      },
+    });
+    return { found, bench, other: elsewhere };
+  }
+
+  /** Of other tokens, of another checkpoint, of none. */
+  private async elsewhere(model: Model, evidence: readonly Evidence[], ours: Reference): Promise<Conclusion | null> {
+    const logits = evidence.filter(({ name }) => name === 'logits');
+    const { values, shape } = ours.tensor('logits');
+    const own = { points: new Map([['logits', { values, width: shape[1]! }]]), firstRow: 0 };
+    const position = scoreOf(logits, own).parts?.position ?? null;
+    return (await otherTokens(model, evidence, this.ids, position)) ?? otherSource(model, evidence);
+  }
+
+  private concluded({ found }: Looked): Conclusion {
+    if (found.reference.parts === null || isExplained(found.reference)) return { kind: 'within noise' };
+    const [best, ...others] = found.explained.map((scored) => explanationOf(scored, []));
+    return best ? { kind: 'explained', explanations: [best, ...others] } : { kind: 'unknown' };
+  }
+
+  private told(conclusion: Conclusion, looked: Looked | null, ...notes: readonly string[]): Diagnosis {
+    const { theirs, ours, dtype, verdict } = this.comparison;
+    const first = firstOf(this.comparison);
+    const evidence = looked?.bench.evidence ?? [];
+    const nearest = conclusion.kind === 'unknown' ? (looked?.found.nearest ?? []).slice(0, 3) : [];
+    return {
+      conclusion,
+      theirs,
+      ours,
+      dtype,
+      verdict,
+      off: looked?.found.reference.relative ?? 0,
+      first: first && firstText(first).replace(/^first at /, ''),
+      nearest: nearest.map((scored) => explanationOf(scored, evidence)),
+      evidence: evidence.map(({ name }) => name),
+      candidates: this.candidates,
+      runs: this.runs,
+      notes: [...notes, ...this.comparison.notes],
+    };
+  }
+}
+
+const SAVED_NOTE =
+  'Their values are of 16 bits, and lie where those of float32 do that were rounded when they were saved: judged so.';
+
+/** Points that passes go on with. */
+function isPlain(point: string): boolean {
+  return !/\.attention\.(scores|probabilities)$/.test(point);
+}
+
+/** The prompt in one pass or in chunks, then a token at a time. */
+function passesOf(prompt: number, tokens: number, { prefillChunk = prompt }: DiagnoseOptions): number[] {
+  const chunks: number[] = [];
+  for (let from = 0; from < prompt; from += prefillChunk) chunks.push(Math.min(prefillChunk, prompt - from));
+  return [...chunks, ...Array<number>(tokens - prompt).fill(1)];
+}
+
+function explanationOf({ hypothesis, score }: Scored, evidence: readonly Evidence[]): Explanation {
+  return {
+    faults: hypothesis.faults.map(({ mutant: { name, group, mistake, symptom, fix }, label, where }) => ({
+      name,
+      label,
+      group,
+      where,
+      mistake,
+      symptom,
+      fix,
+    })),
+    match: score.relative,
+    ratio: score.ratio,
+    until: score.parts && (evidence[score.parts.tensor]?.name ?? null),
+  };
+}

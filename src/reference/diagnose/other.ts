@@ -1,0 +1,234 @@
+/** Dumps that are of something else: of other tokens, of another checkpoint, or of no model at all. */
+
+import { embed } from '../../model/embedding.js';
+import type { Model } from '../../model/load.js';
+import { forward } from '../../model/transformer.js';
+import { type Floats, flat, rowsOf } from '../../tensor/tensor.js';
+import { valuesOf } from '../mutants/change.js';
+import type { Conclusion } from './diagnosis.js';
+import { type Evidence, WITHIN } from './evidence.js';
+
+/** The most multiplications that a search for tokens may take. */
+const MOST_WORK = 4e9;
+
+/**
+ * Looks for the tokens whose embeddings theirs are; without embeddings, for the token whose logits their first wrong row is.
+ * @param position the first one whose logits are wrong; null: none is
+ * @returns null where no token explains it
+ */
+export async function otherTokens(
+  model: Model,
+  evidence: readonly Evidence[],
+  ids: readonly number[],
+  position: number | null,
+): Promise<Extract<Conclusion, { kind: 'other tokens' }> | null> {
+  const embeddings = evidence.find(({ name }) => name === 'embeddings');
+  if (embeddings) return tokenByEmbedding(model, embeddings, ids);
+  const logits = evidence.find(({ name }) => name === 'logits');
+  return logits && position !== null ? tokenByLogits(model, logits, ids, position) : null;
+}
+
+function tokenByEmbedding(model: Model, embeddings: Evidence, ids: readonly number[]) {
+  const { config, weights, options } = model;
+  const all = Array.from({ length: config.vocabulary }, (_, id) => id);
+  for (const [row, position] of embeddings.positions.entries()) {
+    const at = new Int32Array(all.length).fill(position);
+    const own = [ids[position]!];
+    const right = flat(embed(own, at.subarray(0, 1), config.embedding, weights.embedding, options.precision));
+    if (isRow(embeddings, row, right)) continue;
+    const rows = embed(all, at, config.embedding, weights.embedding, options.precision);
+    const found = all.find((id) => isRow(embeddings, row, flat(rowsOf(rows, id, id + 1))));
+    return found === undefined ? null : otherAt(position, ids[position]!, found);
+  }
+  return null;
+}
+
+function otherAt(position: number, given: number, theirs: number) {
+  return { kind: 'other tokens', position, given, theirs } as const;
+}
+
+/** Every token in the place of the first wrong one, after those before it. */
+async function tokenByLogits(model: Model, logits: Evidence, ids: readonly number[], position: number) {
+  const row = logits.positions.indexOf(position);
+  if (row < 0 || position > ids.length) return null;
+  const size = sizeOf(model);
+  const before = model.components.newCache();
+  if (position > 0) await forward(model, [{ ids: ids.slice(0, position), cache: before }]);
+  for (const id of tokensToTry(model, ids, MOST_WORK / size)) {
+    if (id === ids[position]) continue;
+    const cache = before.fork();
+    const row_N = flat(await forward(model, [{ ids: [id], cache }]));
+    cache.release();
+    if (isRow(logits, row, row_N)) return otherAt(position, ids[position]!, id);
+  }
+  return null;
+}
+
+/** All tokens, or if these are too many, those that are likeliest: of the text itself, and the first and last ones. */
+function tokensToTry({ config: { vocabulary } }: Model, ids: readonly number[], most: number): Iterable<number> {
+  if (vocabulary <= most) return Array.from({ length: vocabulary }, (_, id) => id);
+  const special = [0, 1, 2, 3, vocabulary - 2, vocabulary - 1];
+  return [...new Set([...ids, ...special])].slice(0, Math.max(1, Math.floor(most)));
+}
+
+/** Multiplications a token. */
+function sizeOf({ config: { layers, width, vocabulary } }: Model): number {
+  return layers.length * 12 * width ** 2 + width * vocabulary;
+}
+
+/** Whether our row is theirs, as far as rounding allows. */
+function isRow({ theirs, width, floorOf, saved }: Evidence, row: number, ours: Floats): boolean {
+  let squares = 0;
+  for (let i = 0; i < width; i++) {
+    const own = saved ? saved(ours[i]!) : ours[i]!;
+    squares += (theirs[row * width + i]! - own) ** 2;
+  }
+  return squares <= WITHIN ** 2 * floorOf(row) ** 2 * width;
+}
+
+/**
+ * Whether theirs come of another checkpoint, or of none.
+ * @returns null where they are of this one, or nothing tells
+ */
+export function otherSource(model: Model, evidence: readonly Evidence[]): Conclusion | null {
+  const embeddings = evidence.find(({ name }) => name === 'embeddings');
+  const logits = evidence.find(({ name }) => name === 'logits');
+  const why = embeddings ? strangeEmbeddings(model, embeddings) : logits ? strangeHead(model, logits) : null;
+  if (why === null) return null;
+  const unlike = notAModel(evidence);
+  return unlike ? { kind: 'noise', why: unlike } : { kind: 'other checkpoint', why };
+}
+
+/** Embeddings that no factor, offset or order of rows makes ours: of which none of our tokens' rows is nearly parallel to theirs. */
+function strangeEmbeddings({ config, weights, options }: Model, embeddings: Evidence): string | null {
+  const all = Array.from({ length: config.vocabulary }, (_, id) => id);
+  const cosines = embeddings.positions.map((position, row) => {
+    const at = new Int32Array(all.length).fill(position);
+    const rows = flat(embed(all, at, config.embedding, weights.embedding, options.precision));
+    const theirs = embeddings.theirs.subarray(row * embeddings.width, (row + 1) * embeddings.width);
+    const own = all.map((id) => cosine(theirs, rows.subarray(id * embeddings.width, (id + 1) * embeddings.width)));
+    return Math.max(...own);
+  });
+  const best = Math.max(...cosines);
+  if (best > PARALLEL) return null;
+  return `none of their embeddings is one of this checkpoint's: the nearest has a cosine of ${best.toFixed(2)}`;
+}
+
+const PARALLEL = 0.9;
+
+function cosine(a: Floats, b: Floats): number {
+  let [product, first, second] = [0, 0, 0];
+  for (let i = 0; i < a.length; i++) {
+    product += a[i]! * b[i]!;
+    first += a[i]! ** 2;
+    second += b[i]! ** 2;
+  }
+  return product / Math.sqrt(first * second);
+}
+
+/** Rows of logits lie in the space that the columns of the head span, whatever the hidden states are. */
+function strangeHead({ config: { head, vocabulary }, weights }: Model, logits: Evidence): string | null {
+  const { weight, bias } = weights.head.output;
+  const spare = vocabulary - weight.columns;
+  if (spare < 8 || weight.columns > 1024) return null;
+  const basis = orthonormal(valuesOf(weight), vocabulary, weight.columns);
+  let [outside, all] = [0, 0];
+  for (let row = 0; row < logits.positions.length; row++) {
+    const own = Float64Array.from(logits.theirs.subarray(row * vocabulary, (row + 1) * vocabulary), (logit, n) => {
+      const uncapped = head.softcap === null ? logit : head.softcap * Math.atanh(logit / head.softcap);
+      return uncapped / head.scale - (bias?.[n] ?? 0);
+    });
+    const size = squaresOf(own);
+    if (!Number.isFinite(size)) continue;
+    for (const direction of basis) takeAway(own, direction);
+    outside += squaresOf(own);
+    all += size;
+  }
+  const [found, expected] = [outside / all, spare / vocabulary];
+  if (!(found > 0.2 * expected)) return null;
+  return `their logits are not made with this checkpoint's output head: ${(100 * found).toFixed(0)} % of them lies outside of what it can make`;
+}
+
+/** The columns of [rows, columns], made orthonormal (Gram-Schmidt, twice: Giraud et al. 2005). */
+function orthonormal(matrix: Float64Array, rows: number, columns: number): Float64Array[] {
+  const basis: Float64Array[] = [];
+  for (let c = 0; c < columns; c++) {
+    const own = Float64Array.from({ length: rows }, (_, r) => matrix[r * columns + c]!);
+    const before = squaresOf(own);
+    for (let time = 0; time < 2; time++) for (const other of basis) takeAway(own, other);
+    const size = squaresOf(own);
+    if (size > 1e-20 * before) basis.push(own.map((value) => value / Math.sqrt(size)));
+  }
+  return basis;
+}
+
+function takeAway(own: Float64Array, direction: Float64Array): void {
+  let product = 0;
+  for (let i = 0; i < own.length; i++) product += own[i]! * direction[i]!;
+  for (let i = 0; i < own.length; i++) own[i]! -= product * direction[i]!;
+}
+
+function squaresOf(values: Float64Array): number {
+  let sum = 0;
+  for (const value of values) sum += value ** 2;
+  return sum;
+}
+
+/** Why theirs look like no output of a model; null: they may be one. */
+function notAModel(evidence: readonly Evidence[]): string | null {
+  const broken = brokenSum(evidence);
+  if (broken !== undefined) return broken;
+  const logits = evidence.find(({ name }) => name === 'logits') ?? evidence[0]!;
+  return looksDrawn(logits)
+    ? `its rows look as if each value of ${logits.theirName} were drawn by itself (noise, or a model whose weights are random)`
+    : null;
+}
+
+/** A residual stream that is the sum of its parts is a model's; undefined: it cannot be told. */
+function brokenSum(evidence: readonly Evidence[]): string | null | undefined {
+  const at = (name: string) => evidence.find((own) => own.name === name);
+  for (const { name } of evidence) {
+    const layer = /^layers\.(\d+)\.attention\.residual$/.exec(name)?.[1];
+    if (layer === undefined) continue;
+    const [before, made, sum] = [at(`layers.${layer}.attention.residual`), at(`layers.${layer}.feed_forward.output`), at(`layers.${layer}.output`)]; // biome-ignore format: one thought
+    if (!before || !made || !sum || before.theirs.length !== sum.theirs.length || made.theirs.length !== sum.theirs.length) continue; // biome-ignore format: one thought
+    let [off, all] = [0, 0];
+    for (let i = 0; i < sum.theirs.length; i++) {
+      off += (before.theirs[i]! + made.theirs[i]! - sum.theirs[i]!) ** 2;
+      all += sum.theirs[i]! ** 2;
+    }
+    return Math.sqrt(off / all) < 0.5 ? null : `in layer ${layer} their residual stream is not the sum of its parts`;
+  }
+  return undefined;
+}
+
+/** Whether rows are equally large and columns have no mean of their own, as draws have that do not depend on each other. */
+function looksDrawn({ theirs, width, positions }: Evidence): boolean {
+  const rows = positions.length;
+  if (rows < 4 || width < 16) return false;
+  const all = momentsOf(theirs);
+  const ofRows = Array.from({ length: rows }, (_, r) => momentsOf(theirs.subarray(r * width, (r + 1) * width)));
+  const spread = momentsOf(Float64Array.from(ofRows, ({ variance }) => variance / all.variance)).variance;
+  const columns = Float64Array.from({ length: width }, (_, c) => {
+    let sum = 0;
+    for (let r = 0; r < rows; r++) sum += theirs[r * width + c]!;
+    return sum / rows;
+  });
+  const means = (momentsOf(columns).variance * rows) / all.variance; // 1 where columns are drawn alike
+  // The variance of a sample's variance is (kurtosis - 1) / n; both ratios are 1 for draws.
+  const rowsAlike = spread / ((all.kurtosis - 1) / width);
+  return means < 1 + 5 * Math.sqrt(2 / width) && rowsAlike < 1 + 5 * Math.sqrt(2 / rows);
+}
+
+function momentsOf(values: Floats): { readonly variance: number; readonly kurtosis: number } {
+  let sum = 0;
+  for (const value of values) sum += value;
+  const mean = sum / values.length;
+  let [second, fourth] = [0, 0];
+  for (const value of values) {
+    second += (value - mean) ** 2;
+    fourth += (value - mean) ** 4;
+  }
+  const variance = second / values.length;
+  return { variance, kurtosis: fourth / values.length / variance ** 2 };
+}

@@ -72,6 +72,7 @@ export class Bench {
   private readonly run: Runner;
   private readonly options: BenchOptions;
   private readonly ends = new Map<string, Computed>();
+  private own: Promise<Computed | null> | null = null;
 
   constructor(evidence: readonly Evidence[], options: BenchOptions, run: Runner) {
     this.evidence = evidence;
@@ -112,9 +113,11 @@ export class Bench {
    * mistake that was found.
    */
   async scoreAt(stage: Stage, hypothesis: Hypothesis, before: Hypothesis = NOTHING): Promise<Score | null> {
-    const { from, to } = stage;
+    const { to } = stage;
+    // Where other tokens are fed, the rows that a part could begin with are not theirs.
+    const from = hypothesis.mutation.feeds ? 0 : stage.from;
     const tokens = stage.tokens !== undefined && stage.tokens < this.options.ids.length ? stage.tokens : undefined;
-    const part = await this.partAt(stage, before);
+    const part = await this.partAt({ ...stage, from }, before);
     if (!part) return null;
     const partKey = from === 0 ? `to ${to} first ${tokens ?? 'all'}` : `layers ${from} to ${to} after ${before.key}`;
     // What depends on how tokens are cut into passes needs all of them.
@@ -124,6 +127,26 @@ export class Bench {
       tokens: hypothesis.mutation.byPass ? undefined : tokens,
     });
     return computed && scoreOf(cut(this.evidenceAt(stage), tokens), computed);
+  }
+
+  /** The first tensor, of all, that a hypothesis changes within a part of the model; null: none. */
+  async beginsAt(stage: Stage, hypothesis: Hypothesis): Promise<number | null> {
+    const part = await this.partAt(stage, NOTHING);
+    if (!part) return null;
+    const key = stage.from === 0 ? `to ${stage.to} first all` : `layers ${stage.from} to ${stage.to} after `;
+    const [computed, ours] = [await this.run(hypothesis, { part, partKey: key }), await this.ours()];
+    if (!computed || !ours) return null;
+    const evidence = this.evidence.map((own) => ourEvidence(own, ours));
+    const found = scoreOf(
+      evidence.filter(({ name }) => this.layerOf(name) >= stage.from && this.layerOf(name) <= stage.to),
+      computed,
+    ).parts;
+    return found && found.tensor + this.evidence.findIndex(({ name }) => this.layerOf(name) >= stage.from);
+  }
+
+  private async ours(): Promise<Computed | null> {
+    this.own ??= this.run(NOTHING, { part: undefined, partKey: 'first all' });
+    return this.own;
   }
 
   evidenceAt({ from, to }: Stage): Evidence[] {
@@ -157,6 +180,17 @@ export interface Stage {
 function cut(evidence: readonly Evidence[], tokens: number | undefined): readonly Evidence[] {
   if (tokens === undefined) return evidence;
   return evidence.map((own) => ({ ...own, positions: own.positions.filter((position) => position < tokens) }));
+}
+
+/** The same tensor as if theirs were ours. */
+function ourEvidence(own: Evidence, ours: Computed): Evidence {
+  const { values } = ours.points.get(own.name)!;
+  const { width, positions } = own;
+  const theirs = values.slice(0, positions.length * width);
+  for (const [row, position] of positions.entries()) {
+    theirs.set(values.subarray(position * width, (position + 1) * width), row * width);
+  }
+  return { ...own, theirs };
 }
 
 /** Of each row [T]: how far two runs lie apart, as root mean square. */

@@ -29,6 +29,9 @@ export interface SearchOptions {
   readonly stop?: (() => Promise<boolean>) | undefined;
 }
 
+/** Those that are tried with each other, the best first. */
+const TOGETHER = 60;
+
 /** Those that go from a cheap look to a whole run. */
 const KEPT = 10;
 
@@ -54,8 +57,9 @@ class Search {
     const first = await this.singles(reference);
     if (this.explained(reference).length > 0) return this.told(reference);
     await this.inSomeLayers(reference, first);
-    if (this.explained(reference).length > 0 || (await stop?.()) || !pairs) return this.told(reference);
-    await this.pairs(reference);
+    if (this.explained(reference).length > 0 || (await this.stopped(reference, stop)) || !pairs)
+      return this.told(reference);
+    await this.pairs(reference, first);
     return this.told(reference);
   }
 
@@ -81,18 +85,42 @@ class Search {
     await this.sharpen(reference);
   }
 
-  /** Two together: the first one of those that move the place where theirs and ours part, or do best there. */
-  private async pairs(reference: Score): Promise<void> {
+  /** Two together: after one that moves the place where theirs and ours part, any other; or two that begin where they part. */
+  private async pairs(reference: Score, first: readonly Scored[]): Promise<void> {
     const promising = this.ranked().filter(
       ({ score }) => score.relative < reference.relative || isLater(score, reference),
     );
-    for (const { hypothesis, score } of promising.slice(0, KEPT)) {
-      const others = this.hypotheses.flatMap((other) => together(hypothesis, other) ?? []);
-      const coarse = await this.bestAt(this.bench.stageOf(score), others, hypothesis);
-      for (const { hypothesis: pair } of coarse.slice(0, 3)) await this.scored(pair);
+    for (const { hypothesis } of promising.slice(0, KEPT)) {
+      // Where it parts from theirs decides where the other mistake is looked for, so its own noise counts.
+      const score = await this.bench.scoreWithNoise(hypothesis);
+      this.tried++;
+      if (score) await this.pairsWith(hypothesis, score);
       if (this.explained(reference).length > 0) return;
     }
+    await this.pairsThatBegin(reference, first);
     await this.sharpen(reference);
+  }
+
+  private async pairsWith(one: Hypothesis, score: Score): Promise<void> {
+    const stage = this.bench.stageOf(score);
+    const others = this.hypotheses.filter(({ mutation }) => stage.from === 0 || !mutation.feeds);
+    const coarse = await this.bestAt(stage, others.flatMap((other) => together(one, other) ?? []), one); // biome-ignore format: one thought
+    for (const { hypothesis } of coarse.slice(0, 3)) await this.scored(hypothesis);
+  }
+
+  /** Two mistakes in one place hide each other: all pairs of those that change what differs first, and nothing before it. */
+  private async pairsThatBegin(reference: Score, first: readonly Scored[]): Promise<void> {
+    const stage = this.bench.stageOf(reference);
+    const there: Hypothesis[] = [];
+    for (const { hypothesis } of first) {
+      if ((await this.bench.beginsAt(stage, hypothesis)) === reference.parts!.tensor) there.push(hypothesis);
+    }
+    this.tried += first.length;
+    const pairs = there
+      .slice(0, TOGETHER)
+      .flatMap((a, i) => there.slice(i + 1, TOGETHER).flatMap((b) => together(a, b) ?? []));
+    const coarse = await this.bestAt(stage, pairs, NOTHING);
+    for (const { hypothesis } of coarse.slice(0, KEPT)) await this.scored(hypothesis);
   }
 
   /** Hypotheses by how they do in a part of the model, the best first. */
@@ -103,7 +131,7 @@ class Search {
   ): Promise<readonly Scored[]> {
     const all: Scored[] = [];
     for (const hypothesis of hypotheses) {
-      if (stage.from > 0 && hypothesis.mutation.feeds) continue; // other tokens are seen from the first layer on
+      if (stage.from > 0 && before === NOTHING && hypothesis.mutation.feeds) continue; // seen from the first layer on
       const score = await this.bench.scoreAt(stage, hypothesis, before);
       this.tried++;
       if (score) all.push({ hypothesis, score });
@@ -132,6 +160,12 @@ class Search {
       if (sharper && sharper.relative < reference.relative / 2)
         this.whole.set(hypothesis.key, { hypothesis, score: sharper });
     }
+  }
+
+  /** Something else is asked for only where no mistake moves the place where theirs and ours part. */
+  private async stopped(reference: Score, stop: SearchOptions['stop']): Promise<boolean> {
+    const moves = this.ranked().some(({ score }) => isLater(score, reference) && score.parts?.tensor !== reference.parts!.tensor); // biome-ignore format: one thought
+    return !moves && stop !== undefined && (await stop());
   }
 
   private ranked(): Scored[] {

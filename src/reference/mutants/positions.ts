@@ -1,9 +1,10 @@
 /** Mistakes of positions: rope, learned positions, ALiBi. */
+import { dirname } from 'node:path';
 import { alibiSlopes } from '../../../attention/scores.js';
 import type { AttentionStrategy } from '../../../attention/strategy/strategy.js';
 import type { Rope } from '../../math/rope.js';
-import type { LayerConfig } from '../../model/config.js';
-import type { Model } from '../../model/load.js';
+import type { LayerConfig, ModelConfig } from '../../model/config.js';
+import { loadConfig, type Model } from '../../model/load.js';
 import { roundToBfloat16 } from '../../tensor/dtype.js';
 import { gatheredRows } from '../../tensor/matrix.js';
 import { type Change, frequenciesOf, grouped, layers, rope, rotatable } from './change.js';
@@ -40,17 +41,32 @@ function thetas(model: Model): readonly Variant[] {
   );
 }
 
+/** A rope that depends on the length, made for the length that it was trained on, and for a longer one. */
+function otherLengths({ config, files }: Model): readonly Variant[] {
+  if (config.ropeLength === null || files.length === 0) return [];
+  const folder = dirname(files[0]!);
+  const trained = loadConfig(folder).config;
+  const longer =
+    trained.context < config.context ? config : loadConfig(folder, { ropeLength: trained.context + 1 }).config;
+  const ropes = ({ layers: all }: ModelConfig) => all.map(({ attention }) => attention.rope);
+  return [trained, longer].flatMap((other, i) => {
+    const own = ropes(other);
+    if (JSON.stringify(own) === JSON.stringify(ropes(config))) return [];
+    const parts = layers((layer, l) => ({ ...layer, attention: { ...layer.attention, rope: own[l] } as never }));
+    return [{ label: i === 0 ? 'of short ones' : 'of long ones', parts }];
+  });
+}
+
 /** The learned row of a position is another one. */
 const learnedRows =
   (rowOf: (row: number, first: number, rows: number) => number): Change =>
   ({ config, weights }) => {
     const { positions } = weights.embedding;
-    const { first } = config.embedding.positions!;
+    if (!positions || !config.embedding.positions) return { config, weights };
+    const { first } = config.embedding.positions;
     const moved = gatheredRows(
-      positions!,
-      Array.from({ length: positions!.rows }, (_, row) =>
-        clampedTo(rowOf(row, first, positions!.rows), positions!.rows),
-      ),
+      positions,
+      Array.from({ length: positions.rows }, (_, row) => clampedTo(rowOf(row, first, positions.rows), positions.rows)),
     );
     return { config, weights: { ...weights, embedding: { ...weights.embedding, positions: moved } } };
   };
@@ -208,6 +224,15 @@ export const POSITION_MUTANTS: readonly Mutant[] = [
       when(hasRope(model, isScaled), {
         parts: rope((own) => (isScaled(own) ? { ...own, frequencies: unscaled(own) } : own)),
       }),
+  },
+  {
+    name: 'rope-of-other-length',
+    group: 'positions',
+    mistake:
+      'rope has the factors of another length: of short sequences for long ones, or the other way round (longrope)',
+    symptom: 'all tokens but the first are off',
+    fix: 'choose by the length of the whole sequence: the long factors beyond the original context, for all of its tokens',
+    variants: (model) => otherLengths(model),
   },
   {
     name: 'rope-magnitude-missing',

@@ -50,3 +50,9 @@ export function together(a: Hypothesis, b: Hypothesis): Hypothesis | null {
   // What is saved of a pass comes after the pass, and what is fed before it: else the order may matter, and is that of the list.
   return { key: `${a.key} + ${b.key}`, faults: [...a.faults, ...b.faults], mutation: both(a.mutation, b.mutation) };
 }
+
+/** Whether a mistake changes what is made of the last hidden states. */
+export function changesHead({ mutation: { parts, saves } }: Hypothesis, { config, weights }: Model): boolean {
+  const changed = parts?.({ config, weights });
+  return Boolean(saves) || (changed !== undefined && (changed.config.head !== config.head || changed.weights.head !== weights.head)); // biome-ignore format: one thought
+}

@@ -14,7 +14,7 @@ import { inNamedForm } from '../trace/index.js';
 import { Bench, type BenchOptions, runnerFor } from './bench.js';
 import type { Conclusion, Diagnosis, Explanation } from './diagnosis.js';
 import { type Evidence, evidenceOf, type Reading } from './evidence.js';
-import { hypothesesFor } from './hypothesis.js';
+import { changesHead, hypothesesFor } from './hypothesis.js';
 import { otherSource, otherTokens } from './other.js';
 import { isExplained, scoreOf } from './score.js';
 import { type Found, type Scored, search } from './search.js';
@@ -112,7 +112,10 @@ class Case {
       ids: this.ids,
       passes: passesOf(tokensOf(this.dump).inputIds?.length ?? this.ids.length, this.ids.length, this.options),
       pause: this.options.pause,
-      progress: () => this.options.progress?.(++this.runs),
+      progress: () => {
+        this.runs++;
+        this.options.progress?.(this.runs);
+      },
     };
     const points = new Set(evidence.map(({ name }) => name));
     const bench = new Bench(evidence, options, runnerFor(options, points));
@@ -121,21 +124,23 @@ class Case {
     let elsewhere: Conclusion | null = null;
     const found = await search(bench, hypotheses, {
       pairs,
-      stop: async () => {
-        elsewhere = await this.elsewhere(options.model, evidence, reference);
-        return elsewhere !== null;
+      among: async () => {
+        elsewhere = await this.tokens(options.model, evidence, reference);
+        if (elsewhere) return null;
+        const source = otherSource(options.model, evidence);
+        elsewhere = source?.conclusion ?? null;
+        if (!source) return () => true;
+        return source.byHead ? (one) => changesHead(one, options.model) : null;
       },
     });
-    return { found, bench, other: elsewhere };
+    return { found, bench, other: found.explained.length > 0 ? null : elsewhere };
   }
 
-  /** Of other tokens, of another checkpoint, of none. */
-  private async elsewhere(model: Model, evidence: readonly Evidence[], ours: Reference): Promise<Conclusion | null> {
+  private async tokens(model: Model, evidence: readonly Evidence[], ours: Reference): Promise<Conclusion | null> {
     const logits = evidence.filter(({ name }) => name === 'logits');
     const { values, shape } = ours.tensor('logits');
     const own = { points: new Map([['logits', { values, width: shape[1]! }]]), firstRow: 0 };
-    const position = scoreOf(logits, own).parts?.position ?? null;
-    return (await otherTokens(model, evidence, this.ids, position)) ?? otherSource(model, evidence);
+    return otherTokens(model, evidence, this.ids, scoreOf(logits, own).parts?.position ?? null);
   }
 
   private concluded({ found }: Looked): Conclusion {

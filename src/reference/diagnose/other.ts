@@ -47,19 +47,36 @@ function otherAt(position: number, given: number, theirs: number) {
   return { kind: 'other tokens', position, given, theirs } as const;
 }
 
-/** Every token in the place of the first wrong one, after those before it. */
+/**
+ * Every token in the place of the first wrong one, after those before it. One row may be alike by chance of a mistake, so the rows after it must
+ * be those of some tokens too.
+ */
 async function tokenByLogits(model: Model, logits: Evidence, ids: readonly number[], position: number) {
-  const row = logits.positions.indexOf(position);
-  if (row < 0 || position > ids.length) return null;
-  const size = sizeOf(model);
-  const before = model.components.newCache();
-  if (position > 0) await forward(model, [{ ids: ids.slice(0, position), cache: before }]);
-  for (const id of tokensToTry(model, ids, MOST_WORK / size)) {
-    if (id === ids[position]) continue;
-    const cache = before.fork();
+  if (position > ids.length) return null;
+  const found: number[] = [];
+  const after = logits.positions.filter((other) => other >= position && other < position + ROWS);
+  for (const at of after) {
+    const id = await tokenAt(model, logits, [...ids.slice(0, position), ...found], ids, at);
+    if (id === null) return null;
+    found.push(id);
+  }
+  return found.length === 0 ? null : otherAt(position, ids[position]!, found[0]!);
+}
+
+/** Rows that must be explained by tokens. */
+const ROWS = 3;
+
+/** The token whose logits their row at a position is, after these tokens; null: none. The given one is tried first. */
+async function tokenAt(model: Model, logits: Evidence, before: readonly number[], ids: readonly number[], at: number) {
+  const row = logits.positions.indexOf(at);
+  if (row < 0 || before.length !== at) return null;
+  const stored = model.components.newCache();
+  if (at > 0) await forward(model, [{ ids: before, cache: stored }]);
+  for (const id of [ids[at]!, ...tokensToTry(model, ids, MOST_WORK / sizeOf(model))]) {
+    const cache = stored.fork();
     const row_N = flat(await forward(model, [{ ids: [id], cache }]));
     cache.release();
-    if (isRow(logits, row, row_N)) return otherAt(position, ids[position]!, id);
+    if (isRow(logits, row, row_N)) return id;
   }
   return null;
 }
@@ -86,17 +103,25 @@ function isRow({ theirs, width, floorOf, saved }: Evidence, row: number, ours: F
   return squares <= WITHIN ** 2 * floorOf(row) ** 2 * width;
 }
 
+/** What theirs come of, and how sure that is. */
+export interface OtherSource {
+  readonly conclusion: Conclusion;
+  /** Only the head was looked at, which mistakes may change. */
+  readonly byHead: boolean;
+}
+
 /**
  * Whether theirs come of another checkpoint, or of none.
  * @returns null where they are of this one, or nothing tells
  */
-export function otherSource(model: Model, evidence: readonly Evidence[]): Conclusion | null {
+export function otherSource(model: Model, evidence: readonly Evidence[]): OtherSource | null {
   const embeddings = evidence.find(({ name }) => name === 'embeddings');
   const logits = evidence.find(({ name }) => name === 'logits');
   const why = embeddings ? strangeEmbeddings(model, embeddings) : logits ? strangeHead(model, logits) : null;
   if (why === null) return null;
-  const unlike = notAModel(evidence);
-  return unlike ? { kind: 'noise', why: unlike } : { kind: 'other checkpoint', why };
+  const unlike = notAModel(model, evidence);
+  const conclusion: Conclusion = unlike ? { kind: 'noise', why: unlike } : { kind: 'other checkpoint', why };
+  return { conclusion, byHead: !embeddings };
 }
 
 /** Embeddings that no factor, offset or order of rows makes ours: of which none of our tokens' rows is nearly parallel to theirs. */
@@ -175,8 +200,8 @@ function squaresOf(values: Float64Array): number {
 }
 
 /** Why theirs look like no output of a model; null: they may be one. */
-function notAModel(evidence: readonly Evidence[]): string | null {
-  const broken = brokenSum(evidence);
+function notAModel(model: Model, evidence: readonly Evidence[]): string | null {
+  const broken = brokenSum(model, evidence);
   if (broken !== undefined) return broken;
   const logits = evidence.find(({ name }) => name === 'logits') ?? evidence[0]!;
   return looksDrawn(logits)
@@ -185,19 +210,19 @@ function notAModel(evidence: readonly Evidence[]): string | null {
 }
 
 /** A residual stream that is the sum of its parts is a model's; undefined: it cannot be told. */
-function brokenSum(evidence: readonly Evidence[]): string | null | undefined {
-  const at = (name: string) => evidence.find((own) => own.name === name);
-  for (const { name } of evidence) {
-    const layer = /^layers\.(\d+)\.attention\.residual$/.exec(name)?.[1];
-    if (layer === undefined) continue;
-    const [before, made, sum] = [at(`layers.${layer}.attention.residual`), at(`layers.${layer}.feed_forward.output`), at(`layers.${layer}.output`)]; // biome-ignore format: one thought
-    if (!before || !made || !sum || before.theirs.length !== sum.theirs.length || made.theirs.length !== sum.theirs.length) continue; // biome-ignore format: one thought
+function brokenSum({ config }: Model, evidence: readonly Evidence[]): string | null | undefined {
+  const at = (name: string) => evidence.find((own) => own.name === name)?.theirs;
+  for (const [i, { feedForwardBranch: branch, parallel }] of config.layers.entries()) {
+    const [before, sum] = [at(`layers.${i}.attention.residual`), at(`layers.${i}.output`)];
+    const made = at(`layers.${i}.feed_forward.${branch.outputNorm ? 'output_norm' : 'output'}`);
+    const lengths = new Set([before, made, sum].map((values) => values?.length));
+    if (!before || !made || !sum || lengths.size > 1 || parallel || branch.sumNorm || branch.addsToNormed) continue;
     let [off, all] = [0, 0];
-    for (let i = 0; i < sum.theirs.length; i++) {
-      off += (before.theirs[i]! + made.theirs[i]! - sum.theirs[i]!) ** 2;
-      all += sum.theirs[i]! ** 2;
+    for (let k = 0; k < sum.length; k++) {
+      off += (before[k]! + branch.scale * made[k]! - sum[k]!) ** 2;
+      all += sum[k]! ** 2;
     }
-    return Math.sqrt(off / all) < 0.5 ? null : `in layer ${layer} their residual stream is not the sum of its parts`;
+    return Math.sqrt(off / all) < 0.5 ? null : `in layer ${i} their residual stream is not the sum of its parts`;
   }
   return undefined;
 }

@@ -25,8 +25,8 @@ export interface Found {
 export interface SearchOptions {
   /** Look for two mistakes, where one does not explain it. */
   readonly pairs: boolean;
-  /** Asked before that: whether something else explains it. */
-  readonly stop?: (() => Promise<boolean>) | undefined;
+  /** Asked before that, where no mistake moves the place where theirs and ours part: which of two mistakes one must be; null: there is no use in looking. */
+  readonly among?: (() => Promise<((hypothesis: Hypothesis) => boolean) | null>) | undefined;
 }
 
 /** Those that are tried with each other, the best first. */
@@ -51,16 +51,21 @@ class Search {
     this.hypotheses = hypotheses;
   }
 
-  async find({ pairs, stop }: SearchOptions): Promise<Found> {
+  async find({ pairs, among }: SearchOptions): Promise<Found> {
     const reference = (await this.scored(NOTHING))!.score;
     if (reference.parts === null) return this.told(reference);
     const first = await this.singles(reference);
     if (this.explained(reference).length > 0) return this.told(reference);
     await this.inSomeLayers(reference, first);
-    if (this.explained(reference).length > 0 || (await this.stopped(reference, stop)) || !pairs)
-      return this.told(reference);
-    await this.pairs(reference, first);
+    if (this.explained(reference).length > 0) return this.told(reference);
+    const chosen = this.isMoved(reference) || !among ? () => true : await among();
+    if (chosen && pairs) await this.pairs(reference, first, chosen);
     return this.told(reference);
+  }
+
+  /** Whether a mistake moves the place where theirs and ours part to another tensor. */
+  private isMoved(reference: Score): boolean {
+    return this.ranked().some(({ score }) => isLater(score, reference) && score.parts?.tensor !== reference.parts!.tensor); // biome-ignore format: one thought
   }
 
   /** Each alone. @returns those that do best where theirs and ours part first */
@@ -86,7 +91,7 @@ class Search {
   }
 
   /** Two together: after one that moves the place where theirs and ours part, any other; or two that begin where they part. */
-  private async pairs(reference: Score, first: readonly Scored[]): Promise<void> {
+  private async pairs(reference: Score, first: readonly Scored[], among: (one: Hypothesis) => boolean): Promise<void> {
     const promising = this.ranked().filter(
       ({ score }) => score.relative < reference.relative || isLater(score, reference),
     );
@@ -94,31 +99,38 @@ class Search {
       // Where it parts from theirs decides where the other mistake is looked for, so its own noise counts.
       const score = await this.bench.scoreWithNoise(hypothesis);
       this.tried++;
-      if (score) await this.pairsWith(hypothesis, score);
+      if (score) await this.pairsWith(hypothesis, score, among);
       if (this.explained(reference).length > 0) return;
     }
-    await this.pairsThatBegin(reference, first);
+    await this.pairsThatBegin(reference, first, among);
     await this.sharpen(reference);
   }
 
-  private async pairsWith(one: Hypothesis, score: Score): Promise<void> {
+  private async pairsWith(one: Hypothesis, score: Score, among: (one: Hypothesis) => boolean): Promise<void> {
     const stage = this.bench.stageOf(score);
-    const others = this.hypotheses.filter(({ mutation }) => stage.from === 0 || !mutation.feeds);
+    const others = this.hypotheses
+      .filter(({ mutation }) => stage.from === 0 || !mutation.feeds)
+      .filter((other) => among(one) || among(other));
     const coarse = await this.bestAt(stage, others.flatMap((other) => together(one, other) ?? []), one); // biome-ignore format: one thought
     for (const { hypothesis } of coarse.slice(0, 3)) await this.scored(hypothesis);
   }
 
   /** Two mistakes in one place hide each other: all pairs of those that change what differs first, and nothing before it. */
-  private async pairsThatBegin(reference: Score, first: readonly Scored[]): Promise<void> {
+  private async pairsThatBegin(
+    reference: Score,
+    first: readonly Scored[],
+    among: (one: Hypothesis) => boolean,
+  ): Promise<void> {
     const stage = this.bench.stageOf(reference);
     const there: Hypothesis[] = [];
     for (const { hypothesis } of first) {
       if ((await this.bench.beginsAt(stage, hypothesis)) === reference.parts!.tensor) there.push(hypothesis);
     }
     this.tried += first.length;
-    const pairs = there
-      .slice(0, TOGETHER)
-      .flatMap((a, i) => there.slice(i + 1, TOGETHER).flatMap((b) => together(a, b) ?? []));
+    const few = there.slice(0, TOGETHER);
+    const pairs = few.flatMap((a, i) =>
+      few.slice(i + 1).flatMap((b) => (among(a) || among(b) ? (together(a, b) ?? []) : [])),
+    );
     const coarse = await this.bestAt(stage, pairs, NOTHING);
     for (const { hypothesis } of coarse.slice(0, KEPT)) await this.scored(hypothesis);
   }
@@ -160,12 +172,6 @@ class Search {
       if (sharper && sharper.relative < reference.relative / 2)
         this.whole.set(hypothesis.key, { hypothesis, score: sharper });
     }
-  }
-
-  /** Something else is asked for only where no mistake moves the place where theirs and ours part. */
-  private async stopped(reference: Score, stop: SearchOptions['stop']): Promise<boolean> {
-    const moves = this.ranked().some(({ score }) => isLater(score, reference) && score.parts?.tensor !== reference.parts!.tensor); // biome-ignore format: one thought
-    return !moves && stop !== undefined && (await stop());
   }
 
   private ranked(): Scored[] {

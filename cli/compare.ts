@@ -59,5 +59,5 @@ const RUN_FLAGS = runOptions(newCommand('compare'))
 const dashed = (name: string) => name.replace(/[A-Z]/g, (letter) => `-${letter.toLowerCase()}`);
 
 const AFTER = `
-Names of Hugging Face, MLX, Meta and llama.cpp are known, and those of a trace (fixtures/TRACE.md); layouts are recognised.
+touchstone diagnose THEIRS names the mistake behind a difference. Names of Hugging Face, MLX, Meta and llama.cpp are known, and those of a trace (fixtures/TRACE.md); layouts are recognised.
 Exit codes: 0 nothing is different, 1 something is (with --strict: or suspicious), or it could not be compared; 2 wrong usage.`;

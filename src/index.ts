@@ -177,6 +177,10 @@ export type {
   Verdict,
 } from './reference/compare/comparison.js';
 export { type CompareOptions, compare } from './reference/compare/index.js';
+export type { Conclusion, Diagnosis, ExplainedFault, Explanation } from './reference/diagnose/diagnosis.js';
+export type { Where } from './reference/diagnose/hypothesis.js';
+export { type DiagnoseOptions, diagnose } from './reference/diagnose/index.js';
+export { conclusionText } from './reference/diagnose/words.js';
 export { type Divergence, divergenceOf } from './reference/divergence.js';
 export type { Dump, DumpTensor } from './reference/dump/dump.js';
 export { dumpOf, type HeldTensor } from './reference/dump/in-memory.js';
@@ -198,6 +202,20 @@ export {
   memoryReport,
 } from './reference/memory.js';
 export { type AttentionShape, type LayerShape, type MemoryShape, shapeOfFolder } from './reference/memory-shape.js';
+export {
+  type Candidate,
+  candidatesFor,
+  type FedTokens,
+  MUTANT_GROUPS,
+  MUTANTS,
+  type Mutant,
+  type MutantGroup,
+  type Mutation,
+  mutantNamed,
+  type Parts,
+  type Variant,
+} from './reference/mutants/index.js';
+export { mutated } from './reference/mutants/run.js';
 export { PRESETS, type Preset, presetOf } from './reference/presets.js';
 export {
   type LossyChoice,

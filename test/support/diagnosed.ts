@@ -1,6 +1,87 @@
+/** Diagnoses that take longer than CI may: of random pairs of mistakes, and of dumps that others made. */
+import { readdirSync } from 'node:fs';
+import { basename, join } from 'node:path';
+import { loadModel } from '../../src/model/load.js';
+import { type Hypothesis, hypothesesFor, together } from '../../src/reference/diagnose/hypothesis.js';
+import { diagnose } from '../../src/reference/diagnose/index.js';
+import { conclusionText } from '../../src/reference/diagnose/words.js';
+import { mutantNamed, sameAs } from '../../src/reference/mutants/index.js';
+import { CHECKPOINTS, FAMILY_CHECKPOINTS, fixture, GOLDENS, readGolden } from './fixtures.js';
+import { computedBy, dumpedAs, FORMS, type MutantSetting, settingOf } from './mutant-cases.js';
+
+const TOKENS = 64;
+const AFTER = 8;
+
+/** Random pairs of mistakes on the trained checkpoints, 64 tokens each, whole and logits alone. @param count of pairs */
 export async function pairsReport(count: number): Promise<void> {
-  void count;
+  const trained = CHECKPOINTS.filter((name) => name.startsWith('austen-'));
+  const draw = drawing(20);
+  const settings = new Map<string, MutantSetting>();
+  const named = FORMS.map(() => [0, 0]);
+  let [seconds, shown] = [0, 0];
+  while (shown < count) {
+    const checkpoint = trained[draw(trained.length)]!;
+    const setting = settings.get(checkpoint) ?? (await trainedSetting(checkpoint));
+    settings.set(checkpoint, setting);
+    const all = hypothesesFor(setting.model);
+    const [a, b] = [all[draw(all.length)]!, all[draw(all.length)]!];
+    const pair = together(a, b);
+    const computed = pair && (await computedBy(setting, pair.mutation));
+    if (!computed) continue;
+    shown++;
+    for (const [i, form] of FORMS.entries()) {
+      if (form.dtype !== 'float32') continue;
+      const began = performance.now();
+      const { conclusion } = await diagnose(dumpedAs(setting, computed, form), setting.model, {
+        noiseOf: setting.wide,
+      });
+      seconds = Math.max(seconds, (performance.now() - began) / 1000);
+      const faults = conclusion.kind === 'explained' ? conclusion.explanations[0].faults : [];
+      const found = [a, b].filter((own) => faults.some(({ name }) => isNamed(own, name))).length;
+      if (found > 0) named[i]![found - 1]!++;
+      if (found < 2) console.log(`${checkpoint}, ${what(form.logitsAlone)}: ${pair.key}: ${faults.map(({ name }) => name).join(' + ') || conclusion.kind}`); // biome-ignore format: one thought
+    }
+  }
+  for (const [i, { logitsAlone, dtype }] of FORMS.entries()) {
+    if (dtype === 'float32')
+      console.log(`${what(logitsAlone)}: both named in ${named[i]![1]} of ${count} pairs, one in ${named[i]![0]}`);
+  }
+  console.log(`the longest diagnosis took ${seconds.toFixed(0)} s`);
 }
+
+const what = (logitsAlone: boolean) => (logitsAlone ? 'logits alone' : 'all tensors');
+
+async function trainedSetting(checkpoint: string): Promise<MutantSetting> {
+  const { inputIds, generatedIds } = readGolden(GOLDENS.find((golden) => golden.checkpoint === checkpoint)!.name);
+  const ids = [...inputIds, ...generatedIds].slice(0, TOKENS);
+  return settingOf(checkpoint, ids, Math.min(inputIds.length, TOKENS - AFTER));
+}
+
+function isNamed({ faults }: Hypothesis, name: string): boolean {
+  const [own, found] = [faults[0]!.mutant, mutantNamed(name)];
+  return own === found || sameAs(own, found) !== null;
+}
+
+/** Whole numbers below a bound, the same ones in each run (a linear congruential generator: Knuth 1997, section 3.2.1). */
+function drawing(seed: number): (below: number) => number {
+  let state = seed;
+  return (below) => {
+    state = (state * 1103515245 + 12345) % 2 ** 31;
+    return Math.floor((state / 2 ** 31) * below);
+  };
+}
+
+/** Dumps without a mistake, by the names of the fixtures that they were made of. */
 export async function dumpsReport(folder: string): Promise<void> {
-  void folder;
+  const checkpoints = [...CHECKPOINTS, ...FAMILY_CHECKPOINTS];
+  let [within, all] = [0, 0];
+  for (const file of readdirSync(folder)) {
+    const checkpoint = checkpoints.find((own) => basename(own) === basename(file, '.safetensors'));
+    if (!checkpoint) continue;
+    all++;
+    const found = await diagnose(join(folder, file), loadModel(fixture(checkpoint)));
+    if (found.conclusion.kind === 'within noise') within++;
+    else console.log(`${basename(file)}: ${conclusionText(found)}`);
+  }
+  console.log(`${within} of ${all} dumps are within noise`);
 }

@@ -1,69 +1,24 @@
 /** A model without one of its features, made from outside: of its config and its weights. */
-import type { GroupedConfig } from '../../attention/strategy/strategy.js';
 import type { Rope } from '../../src/math/rope.js';
-import type { BranchConfig, DenseConfig, ExpertsConfig, LayerConfig, ModelConfig } from '../../src/model/config.js';
-import type { DenseWeights, ExpertsWeights, LayerWeights, ModelWeights } from '../../src/model/weights.js';
-
-interface Parts {
-  readonly config: ModelConfig;
-  readonly weights: ModelWeights;
-}
-
-type Change = (parts: Parts) => Parts;
-
-const layers =
-  (change: (layer: LayerConfig, index: number, all: readonly LayerConfig[]) => LayerConfig): Change =>
-  ({ config, weights }) => ({ weights, config: { ...config, layers: config.layers.map(change) } });
-
-const weightsOfLayers =
-  (change: (own: LayerWeights) => LayerWeights): Change =>
-  ({ config, weights }) => ({ config, weights: { ...weights, layers: weights.layers.map(change) } });
-
-const head =
-  (change: Partial<ModelConfig['head']>): Change =>
-  ({ config, weights }) => ({ weights, config: { ...config, head: { ...config.head, ...change } } });
-
-const embedding =
-  (change: Partial<ModelConfig['embedding']>): Change =>
-  ({ config, weights }) => ({ weights, config: { ...config, embedding: { ...config.embedding, ...change } } });
-
-const grouped = (change: (attention: GroupedConfig) => GroupedConfig): Change =>
-  layers((layer) => (layer.attention.kind === 'grouped' ? { ...layer, attention: change(layer.attention) } : layer));
-
-const rope = (change: (rope: Rope, layer: LayerConfig) => Rope): Change =>
-  layers((layer) => {
-    const { attention } = layer;
-    return attention.rope
-      ? { ...layer, attention: { ...attention, rope: change(attention.rope, layer) } as LayerConfig['attention'] }
-      : layer;
-  });
-
-const branches = (change: Partial<BranchConfig>): Change =>
-  layers((layer) => ({
-    ...layer,
-    attentionBranch: { ...layer.attentionBranch, ...change },
-    feedForwardBranch: { ...layer.feedForwardBranch, ...change },
-  }));
-
-const experts = (change: (config: ExpertsConfig) => ExpertsConfig): Change =>
-  layers((layer) =>
-    layer.feedForward.kind === 'experts' ? { ...layer, feedForward: change(layer.feedForward) } : layer,
-  );
-
-const dense = (change: (config: DenseConfig) => DenseConfig): Change =>
-  layers((layer) => {
-    const { feedForward } = layer;
-    if (feedForward.kind !== 'experts') return { ...layer, feedForward: change(feedForward) };
-    return { ...layer, feedForward: { ...feedForward, expert: change(feedForward.expert) as never } };
-  });
-
-const router = (change: object): Change =>
-  experts((config) => ({ ...config, router: { ...config.router, ...change } as ExpertsConfig['router'] }));
-
-const unbiased = <Own extends DenseWeights>(own: Own): Own =>
-  Object.fromEntries(
-    Object.entries(own).map(([name, part]) => [name, typeof part === 'string' ? part : { ...part, bias: null }]),
-  ) as unknown as Own;
+import type { BranchConfig, LayerConfig } from '../../src/model/config.js';
+import type { LayerWeights } from '../../src/model/weights.js';
+import {
+  branches,
+  type Change,
+  dense,
+  denseWeights,
+  embedding,
+  experts,
+  expertsWeights,
+  grouped,
+  head,
+  headWeights,
+  layers,
+  rope,
+  router,
+  weightsOfLayers,
+} from '../../src/reference/mutants/change.js';
+import { bare, swapped } from '../../src/reference/mutants/feed-forward.js';
 
 /** Frequencies that fall by one ratio from 1, the same as between the first two; one alone has that of theta = 10,000. */
 const geometric = ({ frequencies }: Rope, count = frequencies.length, exponent = 1) =>
@@ -130,19 +85,9 @@ export const WITHOUT: Readonly<Record<string, Change | string>> = {
     const bare = Object.entries({ query, key, value, output }).map(([name, part]) => [name, { ...part, bias: null }]);
     return { ...own, attention: { ...own.attention, ...Object.fromEntries(bare) } };
   }),
-  'feed-forward biases': weightsOfLayers((own) => {
-    const { feedForward } = own;
-    if (feedForward.kind !== 'experts') return { ...own, feedForward: unbiased(feedForward) };
-    return { ...own, feedForward: { ...feedForward, experts: feedForward.experts.map(unbiased) } };
-  }),
+  'feed-forward biases': denseWeights(bare),
   'feed-forward plain': dense((config) => ({ ...config, activation: config.activation === 'silu' ? 'relu' : 'silu' })),
-  'feed-forward gated': weightsOfLayers((own) => {
-    const swap = <Own extends DenseWeights>(of: Own): Own =>
-      of.kind === 'gated' ? { ...of, gate: of.up, up: of.gate } : of;
-    const { feedForward } = own;
-    if (feedForward.kind !== 'experts') return { ...own, feedForward: swap(feedForward) };
-    return { ...own, feedForward: { ...feedForward, experts: feedForward.experts.map(swap) } };
-  }),
+  'feed-forward gated': denseWeights(swapped),
   'clamped gate': dense((config) => (config.kind === 'gated' ? { ...config, clamp: null } : config)),
   experts: experts((config) => ({ ...config, perToken: config.perToken > 1 ? config.perToken - 1 : 2 })),
   'shared expert': experts((config) => ({ ...config, shared: null })),
@@ -151,19 +96,11 @@ export const WITHOUT: Readonly<Record<string, Change | string>> = {
     shared: config.shared && { ...config.shared, gate: false },
   })),
   'dense layers among experts': 'the shape of the weights',
-  'router bias': weightsOfLayers(({ feedForward, ...own }) => ({
-    ...own,
-    feedForward:
-      feedForward.kind === 'experts' ? { ...feedForward, router: { ...feedForward.router, bias: null } } : feedForward,
-  })),
+  'router bias': expertsWeights((own) => ({ ...own, router: { ...own.router, bias: null } })),
   'routing by group': router({ groups: 1, groupsPerToken: 1 }),
   'routing factor': router({ scale: 1 }),
   'routing normalised': router({ normalise: false }),
-  'routing correction': weightsOfLayers((own) =>
-    own.feedForward.kind === 'experts'
-      ? { ...own, feedForward: { ...own.feedForward, correction: null } satisfies ExpertsWeights }
-      : own,
-  ),
+  'routing correction': expertsWeights((own) => ({ ...own, correction: null })),
   'routed inputs': experts((config) => ({ ...config, weighs: 'output' })),
   'RMS norm': norms('rms', 'layer'),
   'layer norm': norms('layer', 'rms'),
@@ -191,9 +128,9 @@ export const WITHOUT: Readonly<Record<string, Change | string>> = {
   }),
   // Of attention alone: without any, some models run away to infinity.
   'norm after': layers((layer) => ({ ...layer, attentionBranch: { ...layer.attentionBranch, outputNorm: null } })),
-  'norm of sums': branches({ sumNorm: null }),
-  'residual of the norm': branches({ addsToNormed: false }),
-  'residual factor': branches({ scale: 1 }),
+  'norm of sums': branches((branch) => ({ ...branch, sumNorm: null })),
+  'residual of the norm': branches((branch) => ({ ...branch, addsToNormed: false })),
+  'residual factor': branches((branch) => ({ ...branch, scale: 1 })),
   parallel: ({ config, weights }) => ({
     config: {
       ...config,
@@ -208,10 +145,7 @@ export const WITHOUT: Readonly<Record<string, Change | string>> = {
   }),
   'logit factor': head({ scale: 1 }),
   'logit softcap': head({ softcap: null }),
-  'head bias': ({ config, weights }) => ({
-    config,
-    weights: { ...weights, head: { ...weights.head, output: { ...weights.head.output, bias: null } } },
-  }),
+  'head bias': headWeights((output) => ({ ...output, bias: null })),
   'tied head': 'the shape of the weights',
 };
 

@@ -11,7 +11,7 @@ import { type Noise, type Score, scoreOf } from './score.js';
 /** Computes a hypothesis; null: its pass cannot be made. */
 export type Runner = (hypothesis: Hypothesis, run: RunPart) => Promise<Computed | null>;
 
-export interface RunPart {
+interface RunPart {
   readonly part: ModelPart | undefined;
   /** Tells this part, its input and its tokens from others. */
   readonly partKey: string;

@@ -7,7 +7,7 @@ import { both, type Candidate, inLayers, isOfLayers, type Mutant, type Mutation 
 export type Where = 'everywhere' | { readonly only: number } | { readonly from: number };
 
 /** A mistake in one of its ways. */
-export interface Fault {
+interface Fault {
   readonly mutant: Mutant;
   /** Its numbers; empty: there are none. */
   readonly label: string;

@@ -12,7 +12,7 @@ export interface Score {
   readonly parts: Place | null;
 }
 
-export interface Place {
+interface Place {
   readonly tensor: number;
   readonly position: number;
 }

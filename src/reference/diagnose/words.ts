@@ -29,11 +29,11 @@ function otherTokensText({ position, given, theirs }: Extract<Conclusion, { kind
 }
 
 /** "rope-interleaved, at every layer: your port ... " */
-export function faultText(fault: ExplainedFault): string {
+function faultText(fault: ExplainedFault): string {
   return `${faultName(fault)}, ${whereText(fault)}: ${fault.mistake}.`;
 }
 
-export function faultName({ name, label }: ExplainedFault): string {
+function faultName({ name, label }: ExplainedFault): string {
   return label === '' ? name : `${name} (${label})`;
 }
 
@@ -56,7 +56,7 @@ export function explanationText({ faults, match, until }: Explanation): string {
 }
 
 /** Two digits. */
-export function sizeText(size: number): string {
+function sizeText(size: number): string {
   if (size === 0) return '0';
   return size >= 0.01 && size < 1000 ? `${Number(size.toPrecision(2))}` : size.toExponential(1);
 }

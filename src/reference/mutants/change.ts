@@ -66,9 +66,6 @@ export const groupedWeights = (change: (own: GroupedWeights, attention: GroupedC
   );
 
 /** Layers that store a latent. */
-export const latent = (change: (attention: LatentConfig) => LatentConfig): Change =>
-  layers((layer) => (layer.attention.kind === 'latent' ? { ...layer, attention: change(layer.attention) } : layer));
-
 export const latentWeights = (change: (own: LatentWeights, attention: LatentConfig) => LatentWeights): Change =>
   weightsOfLayers((own, { attention }) =>
     own.attention.kind === 'latent' && attention.kind === 'latent'

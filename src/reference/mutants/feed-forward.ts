@@ -40,14 +40,16 @@ function otherKinds(model: Model, wanted: (from: Activation) => readonly string[
   return [...kinds].map((kind) => ({ label: kind, parts: active(KINDS[kind]![0]!) }));
 }
 
-const bare = <Own extends DenseWeights>(own: Own): Own =>
+/** Without biases. */
+export const bare = <Own extends DenseWeights>(own: Own): Own =>
   Object.fromEntries(
     Object.entries(own).map(([name, part]) => [name, typeof part === 'string' ? part : { ...part, bias: null }]),
   ) as unknown as Own;
 
 const hasBias = ({ config }: Model) => config.layers.some(({ feedForward }) => denseOf(feedForward).bias);
 
-const swapped = <Own extends DenseWeights>(own: Own): Own =>
+/** gate and up exchanged. */
+export const swapped = <Own extends DenseWeights>(own: Own): Own =>
   own.kind === 'gated' ? { ...own, gate: own.up, up: own.gate } : own;
 
 /** [gate; up], side by side, read as if they took turns. */

@@ -19,7 +19,16 @@ import { SCORE_MUTANTS } from './scores.js';
 import { SIGHT_MUTANTS } from './sight.js';
 import { TOKEN_MUTANTS } from './tokens.js';
 
-export { type Candidate, MUTANT_GROUPS, type Mutant, type MutantGroup, type Mutation, type Variant } from './mutant.js';
+export {
+  type Candidate,
+  type FedTokens,
+  MUTANT_GROUPS,
+  type Mutant,
+  type MutantGroup,
+  type Mutation,
+  type Parts,
+  type Variant,
+} from './mutant.js';
 
 /** By group, in the order in which a pass meets them. */
 export const MUTANTS: readonly Mutant[] = [

@@ -28,7 +28,7 @@ export interface ModelPart {
 }
 
 /** What a point holds, [T, width]. */
-export interface Kept {
+interface Kept {
   readonly values: Floats;
   readonly width: number;
 }

@@ -17,6 +17,7 @@ import type {
   ModelConfig,
   RouterConfig,
 } from '../../model/config.js';
+import type { Model } from '../../model/load.js';
 import type { BranchWeights, DenseWeights, ExpertsWeights, LayerWeights, ModelWeights } from '../../model/weights.js';
 import { type Matrix, widenInto } from '../../tensor/matrix.js';
 import type { Parts } from './mutant.js';
@@ -65,6 +66,10 @@ export const groupedWeights = (change: (own: GroupedWeights, attention: GroupedC
       : own,
   );
 
+/** The attention of layers that have key/value heads. */
+export const groupedOf = ({ config }: Model): GroupedConfig[] =>
+  config.layers.flatMap(({ attention }) => (attention.kind === 'grouped' ? [attention] : []));
+
 /** Layers that store a latent. */
 export const latentWeights = (change: (own: LatentWeights, attention: LatentConfig) => LatentWeights): Change =>
   weightsOfLayers((own, { attention }) =>
@@ -90,6 +95,13 @@ export const rope = (change: (rope: Rope, layer: LayerConfig) => Rope): Change =
       ? { ...layer, attention: { ...attention, rope: change(attention.rope, layer) } as LayerConfig['attention'] }
       : layer;
   });
+
+/** The ropes of a model, and the layers that have them. */
+export const ropesOf = ({ config }: Model): readonly { rope: Rope; layer: LayerConfig }[] =>
+  config.layers.flatMap((layer) => (layer.attention.rope ? [{ rope: layer.attention.rope, layer }] : []));
+
+export const hasRope = (model: Model, has: (rope: Rope, layer: LayerConfig) => boolean = () => true) =>
+  ropesOf(model).some((own) => has(own.rope, own.layer));
 
 /** The values of a head that rope could rotate: those that it may rotate in latent attention. */
 export function rotatable({ attention }: LayerConfig): number {

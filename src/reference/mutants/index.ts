@@ -2,6 +2,7 @@
 import { UsageError } from '../../errors.js';
 import type { Model } from '../../model/load.js';
 import { nearestOf } from '../dump/canonical.js';
+import { ALIBI_MUTANTS } from './alibi.js';
 import { CACHE_MUTANTS } from './cache.js';
 import { EXPERT_MUTANTS } from './experts.js';
 import { FEED_FORWARD_MUTANTS } from './feed-forward.js';
@@ -9,11 +10,16 @@ import { HEAD_MUTANTS } from './heads.js';
 import { LATENT_MUTANTS } from './latent.js';
 import { type Candidate, MUTANT_GROUPS, type Mutant, nameOf } from './mutant.js';
 import { NARROW_MUTANTS } from './narrow.js';
+import { NORM_PLACE_MUTANTS } from './norm-places.js';
 import { NORM_MUTANTS } from './norms.js';
 import { OUTPUT_MUTANTS } from './output.js';
 import { POSITION_MUTANTS } from './positions.js';
+import { PROJECTION_MUTANTS } from './projections.js';
+import { QK_NORM_MUTANTS } from './qk-norms.js';
 import { QUANTISED_MUTANTS } from './quantised.js';
 import { RESIDUAL_MUTANTS } from './residual.js';
+import { ROPE_MUTANTS } from './rope.js';
+import { ROPE_FREQUENCY_MUTANTS } from './rope-frequencies.js';
 import { SAVED_MUTANTS } from './saved.js';
 import { SCORE_MUTANTS } from './scores.js';
 import { SIGHT_MUTANTS } from './sight.js';
@@ -34,11 +40,17 @@ export {
 export const MUTANTS: readonly Mutant[] = [
   ...TOKEN_MUTANTS,
   ...OUTPUT_MUTANTS,
+  ...ROPE_MUTANTS,
+  ...ROPE_FREQUENCY_MUTANTS,
   ...POSITION_MUTANTS,
+  ...ALIBI_MUTANTS,
   ...SIGHT_MUTANTS,
   ...HEAD_MUTANTS,
+  ...PROJECTION_MUTANTS,
   ...SCORE_MUTANTS,
+  ...QK_NORM_MUTANTS,
   ...NORM_MUTANTS,
+  ...NORM_PLACE_MUTANTS,
   ...RESIDUAL_MUTANTS,
   ...FEED_FORWARD_MUTANTS,
   ...EXPERT_MUTANTS,

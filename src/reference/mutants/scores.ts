@@ -1,55 +1,15 @@
-/** Mistakes of scores: scale, softcap, norms of queries and keys, sinks, softmax. */
-import type { GroupedConfig, GroupedWeights, QkNormConfig } from '../../../attention/strategy/strategy.js';
-import type { NormWeights } from '../../math/norm.js';
 import type { Model } from '../../model/load.js';
 import { roundToBfloat16, roundToFloat16 } from '../../tensor/dtype.js';
-import { type Floats, floatsLike } from '../../tensor/tensor.js';
-import { type Change, grouped, groupedWeights, keyDim, scale } from './change.js';
+import type { Floats } from '../../tensor/tensor.js';
+import { grouped, groupedOf, keyDim, scale } from './change.js';
 import { withWeights } from './kernels.js';
 import { type Mutant, when } from './mutant.js';
-
-const someGrouped = ({ config }: Model, has: (attention: GroupedConfig) => unknown) =>
-  config.layers.some(({ attention }) => attention.kind === 'grouped' && Boolean(has(attention)));
 
 const scalesOf = ({ config }: Model) => config.layers.map(({ attention }) => attention.scale);
 
 const defaultScale = (attention: Parameters<typeof keyDim>[0]) => 1 / Math.sqrt(keyDim(attention));
 
 const differs = (a: number, b: number) => Math.abs(a / b - 1) > 1e-9;
-
-/** One set of weights for each head, or one for all of them. @param heads that there are */
-function forScope(own: NormWeights, to: QkNormConfig['scope'], heads: number, dim: number): NormWeights {
-  const vector = (values: Floats | null): Floats | null => {
-    if (!values) return null;
-    const whole = floatsLike(values, to === 'head' ? dim : heads * dim);
-    for (let i = 0; i < whole.length; i++) whole[i] = values[i % values.length]!;
-    return whole;
-  };
-  return { weight: vector(own.weight), bias: vector(own.bias) };
-}
-
-/** A norm over a whole head that is rotated, without weights, is the same on either side of rope. */
-const hasPlacedNorm = ({ qkNorm, rope }: GroupedConfig) =>
-  qkNorm !== null && rope !== null && (qkNorm.norm.weight || qkNorm.scope === 'heads-together' || rope.magnitude !== 1);
-
-const OTHER_SCOPE = { head: 'heads-together', 'each-head': 'heads-together', 'heads-together': 'each-head' } as const;
-
-/** The norm runs over the other axis: over each head by itself, or over all of them. */
-const otherScope: Change = (parts) => {
-  const weights = groupedWeights((own: GroupedWeights, { qkNorm, queryHeads, keyValueHeads, headDim }) => {
-    if (!qkNorm || !own.queryNorm || !own.keyNorm) return own;
-    const to = OTHER_SCOPE[qkNorm.scope];
-    return {
-      ...own,
-      queryNorm: forScope(own.queryNorm, to, queryHeads, headDim),
-      keyNorm: forScope(own.keyNorm, to, keyValueHeads, headDim),
-    };
-  })(parts);
-  return grouped((attention) => ({
-    ...attention,
-    qkNorm: attention.qkNorm && { ...attention.qkNorm, scope: OTHER_SCOPE[attention.qkNorm.scope] },
-  }))(weights);
-};
 
 /** softmax with every operation rounded to 16 bits, over all but the greatest exactly as PyTorch orders them: difference, exponent, sum, quotient. */
 function softmaxIn(round: (x: number) => number, scores: Floats, count: number, sink: number | null): void {
@@ -127,7 +87,7 @@ export const SCORE_MUTANTS: readonly Mutant[] = [
     fix: 'cap tanh(score / cap) after the scale, before the mask (attn_logit_softcapping)',
     variants: (model) =>
       when(
-        someGrouped(model, ({ softcap: cap }) => cap !== null),
+        groupedOf(model).some(({ softcap: cap }) => cap !== null),
         { parts: grouped((attention) => ({ ...attention, softcap: null })) },
       ),
   },
@@ -140,7 +100,7 @@ export const SCORE_MUTANTS: readonly Mutant[] = [
     fix: 'cap first, mask afterwards',
     variants: (model) =>
       when(
-        someGrouped(model, ({ softcap: cap }) => cap !== null),
+        groupedOf(model).some(({ softcap: cap }) => cap !== null),
         {
           byPass: true,
           attends: (layer, own) =>
@@ -185,73 +145,8 @@ export const SCORE_MUTANTS: readonly Mutant[] = [
     fix: 'add exp(sink) to the sum that weights are divided by',
     variants: (model) =>
       when(
-        someGrouped(model, ({ sinks }) => sinks),
+        groupedOf(model).some(({ sinks }) => sinks),
         { parts: grouped((attention) => ({ ...attention, sinks: false })) },
-      ),
-  },
-  {
-    name: 'qk-norm-missing',
-    group: 'scores',
-    mistake: 'queries and keys are not normed',
-    symptom: 'the first token is right, and scores are far too large or too small for all others',
-    fix: 'norm queries and keys before rope (q_norm, k_norm)',
-    variants: (model) =>
-      when(
-        someGrouped(model, ({ qkNorm }) => qkNorm),
-        { parts: grouped((attention) => ({ ...attention, qkNorm: null })) },
-      ),
-  },
-  {
-    name: 'qk-norm-axis',
-    group: 'scores',
-    mistake:
-      'the norm of queries and keys runs over all heads together where it should run over each, or the other way round',
-    symptom: 'the first token is right, and all others are off',
-    fix: 'the length of its weights tells: head dim (Qwen3, Gemma 3), or all heads (OLMo 2)',
-    variants: (model) =>
-      when(
-        someGrouped(model, ({ qkNorm, queryHeads }) => qkNorm && queryHeads > 1),
-        { parts: otherScope },
-      ),
-  },
-  {
-    name: 'qk-norm-place',
-    group: 'scores',
-    mistake: 'queries and keys are normed after rope where it should be before, or the other way round',
-    symptom: 'the first token is right, and all others are off a little',
-    fix: 'most norm first and rotate then; Llama 4 rotates first',
-    variants: (model) =>
-      when(someGrouped(model, hasPlacedNorm) && model.components.chosen.positions === 'absolute', {
-        parts: grouped((attention) => ({
-          ...attention,
-          qkNorm: attention.qkNorm && {
-            ...attention.qkNorm,
-            place: attention.qkNorm.place === 'before-rope' ? 'after-rope' : 'before-rope',
-          },
-        })),
-      }),
-  },
-  {
-    name: 'qk-norms-swapped',
-    group: 'scores',
-    mistake: 'queries are normed with the weights of the keys, and keys with those of the queries',
-    symptom: 'the first token is right, and all others are off a little',
-    fix: 'q_norm is of queries, k_norm of keys',
-    variants: (model) =>
-      when(
-        model.weights.layers.some(
-          ({ attention }) =>
-            attention.kind === 'grouped' &&
-            attention.queryNorm?.weight &&
-            attention.queryNorm.weight.length === attention.keyNorm?.weight?.length,
-        ),
-        {
-          parts: groupedWeights((own) =>
-            own.queryNorm?.weight?.length === own.keyNorm?.weight?.length
-              ? { ...own, queryNorm: own.keyNorm, keyNorm: own.queryNorm }
-              : own,
-          ),
-        },
       ),
   },
   {
@@ -262,7 +157,7 @@ export const SCORE_MUTANTS: readonly Mutant[] = [
     fix: 'keep them within [-clip, clip]',
     variants: (model) =>
       when(
-        someGrouped(model, ({ clip }) => clip !== null),
+        groupedOf(model).some(({ clip }) => clip !== null),
         { parts: grouped((attention) => ({ ...attention, clip: null })) },
       ),
   },
@@ -274,7 +169,7 @@ export const SCORE_MUTANTS: readonly Mutant[] = [
     fix: 'multiply queries by ln(1 + floor((position + 1) / floor_scale)) attn_scale + 1',
     variants: (model) =>
       when(
-        someGrouped(model, ({ temperature }) => temperature),
+        groupedOf(model).some(({ temperature }) => temperature),
         { parts: grouped((attention) => ({ ...attention, temperature: null })) },
       ),
   },

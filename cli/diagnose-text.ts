@@ -9,6 +9,7 @@ export function diagnosisText(found: Diagnosis, columns: number): string {
   const parts = [
     [conclusionText(found)],
     found.conclusion.kind === 'explained' ? adviceLines(found.conclusion.explanations) : [],
+    found.conclusion.kind === 'partly' ? adviceLines([found.conclusion.explanation]) : [],
     found.conclusion.kind === 'unknown' ? nearestLines(found) : [],
     aboutLines(found),
     found.notes.map((note) => `- ${note}`),

@@ -30,8 +30,12 @@ export type Conclusion =
   | { readonly kind: 'within noise' }
   /** One mistake, or two together, reproduce their numbers. The first of `explanations` does best; others do too. */
   | { readonly kind: 'explained'; readonly explanations: readonly [Explanation, ...Explanation[]] }
+  /** Mistakes that reproduce a beginning of it, or nearly all; something else is wrong as well. */
+  | { readonly kind: 'partly'; readonly explanation: Explanation }
   /** They are of other tokens. */
   | { readonly kind: 'other tokens'; readonly position: number; readonly given: number; readonly theirs: number | null }
+  /** Their shapes hold nothing of ours: of another model, or of another number of tokens. */
+  | { readonly kind: 'other shapes'; readonly why: string }
   /** They are of another checkpoint. */
   | { readonly kind: 'other checkpoint'; readonly why: string }
   /** They are no output of a model. */

@@ -16,7 +16,7 @@ import type { Conclusion, Diagnosis, Explanation } from './diagnosis.js';
 import { type Evidence, evidenceOf, type Reading } from './evidence.js';
 import { changesHead, hypothesesFor } from './hypothesis.js';
 import { otherSource, otherTokens } from './other.js';
-import { isExplained, scoreOf } from './score.js';
+import { isExplained, type Score, scoreOf } from './score.js';
 import { type Found, type Scored, search } from './search.js';
 
 export interface DiagnoseOptions extends Omit<CompareOptions, 'bisect' | 'spliceAt' | 'progress'> {
@@ -72,7 +72,7 @@ class Case {
     const maybeSaved = dtype.endsWith('16') && this.options.dtype === undefined;
     if (isRight && !maybeSaved) return this.told({ kind: 'within noise' }, null);
     const strange = tensors.length > 0 && !tokens && tensors.every(({ problem }) => problem !== null);
-    if (strange) return this.told({ kind: 'other checkpoint', why: tensors[0]!.problem! }, null);
+    if (strange) return this.told({ kind: 'other shapes', why: tensors[0]!.problem! }, null);
     if (maybeSaved) {
       const saved = await this.look('saved', 'float32', false);
       const conclusion = saved && this.concluded(saved);
@@ -143,10 +143,12 @@ class Case {
     return otherTokens(model, evidence, this.ids, scoreOf(logits, own).parts?.position ?? null);
   }
 
-  private concluded({ found }: Looked): Conclusion {
+  private concluded({ found, bench }: Looked): Conclusion {
     if (found.reference.parts === null || isExplained(found.reference)) return { kind: 'within noise' };
     const [best, ...others] = found.explained.map((scored) => explanationOf(scored, []));
-    return best ? { kind: 'explained', explanations: [best, ...others] } : { kind: 'unknown' };
+    if (best) return { kind: 'explained', explanations: [best, ...others] };
+    const partly = found.nearest.find(({ score }) => explainsPartOf(found.reference, score));
+    return partly ? { kind: 'partly', explanation: explanationOf(partly, bench.evidence) } : { kind: 'unknown' };
   }
 
   private told(conclusion: Conclusion, looked: Looked | null, ...notes: readonly string[]): Diagnosis {
@@ -170,6 +172,14 @@ class Case {
     };
   }
 }
+
+/** What is wrong comes within noise up to another tensor, or nearly all of it vanishes: neither happens by chance. */
+function explainsPartOf(reference: Score, { parts, relative }: Score): boolean {
+  const moves = parts !== null && reference.parts !== null && parts.tensor > reference.parts.tensor;
+  return moves || relative < reference.relative / NEARLY_ALL;
+}
+
+const NEARLY_ALL = 50;
 
 const SAVED_NOTE =
   'Their values are of 16 bits, and lie where those of float32 do that were rounded when they were saved: judged so.';

@@ -183,8 +183,16 @@ class Search {
     return this.ranked().filter(({ score }) => isExplained(score) && score.relative < reference.relative / 2);
   }
 
+  /** Whether it is nearer than ours, and if it is more than one mistake everywhere, far nearer than any such. */
+  private isWorth({ faults }: Hypothesis, { relative }: Score, reference: Score): boolean {
+    const isPlain = (all: Hypothesis['faults']) => all.length === 1 && all[0]!.where === 'everywhere';
+    if (isPlain(faults)) return relative < reference.relative;
+    const plain = this.ranked().filter(({ hypothesis }) => isPlain(hypothesis.faults));
+    return plain.every(({ score }) => relative < score.relative / 2);
+  }
+
   private told(reference: Score): Found {
-    const nearest = this.ranked().filter(({ score }) => score.relative < reference.relative);
+    const nearest = this.ranked().filter(({ hypothesis, score }) => this.isWorth(hypothesis, score, reference));
     return { reference, explained: this.explained(reference), nearest, tried: this.tried };
   }
 }

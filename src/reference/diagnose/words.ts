@@ -11,8 +11,12 @@ export function conclusionText({ conclusion, off, verdict }: Diagnosis): string 
         : 'within noise: rounding explains all of the difference, so nothing is wrong.';
     case 'explained':
       return `${conclusion.explanations[0].faults.map(faultText).join(' And ')} (match ${sizeText(conclusion.explanations[0].match)}, reference is off by ${sizeText(off)})`;
+    case 'partly':
+      return partlyText(conclusion.explanation, off);
     case 'other tokens':
       return otherTokensText(conclusion);
+    case 'other shapes':
+      return `another model, or another number of tokens: ${conclusion.why}`;
     case 'other checkpoint':
       return `another checkpoint: ${conclusion.why}.`;
     case 'noise':
@@ -22,6 +26,11 @@ export function conclusionText({ conclusion, off, verdict }: Diagnosis): string 
     default:
       return conclusion satisfies never;
   }
+}
+
+function partlyText({ faults, match, until }: Explanation, off: number): string {
+  const left = `what is left is ${sizeText(match)}, where reference is off by ${sizeText(off)}`;
+  return `${faults.map(faultText).join(' And ')} That explains what differs before ${until} (${left}), and not all of what follows: something else may be wrong as well.`;
 }
 
 function otherTokensText({ position, given, theirs }: Extract<Conclusion, { kind: 'other tokens' }>): string {

@@ -1,14 +1,15 @@
 /** Mistakes of feed-forward layers. */
-import { type Activation, multiply } from '../../math/elementwise.js';
+import { type Activation, activate, multiply } from '../../math/elementwise.js';
 import { linear } from '../../math/linear.js';
 import type { DenseConfig } from '../../model/config.js';
 import type { Model } from '../../model/load.js';
 import { outputsOf } from '../../model/weight-reader.js';
 import type { DenseWeights, GatedWeights } from '../../model/weights.js';
-import { type Floats, floatsLike, type Tensor } from '../../tensor/tensor.js';
+import { roundToFloat16 } from '../../tensor/dtype.js';
+import { type Floats, flat, floatsLike, type Tensor, zerosLike } from '../../tensor/tensor.js';
 import { denseOf } from '../features/parts.js';
 import { dense, denseWeights, matrixOf, valuesOf } from './change.js';
-import { type Mutant, type Variant, when } from './mutant.js';
+import { type Mutant, type Mutation, type Variant, when } from './mutant.js';
 
 const some = ({ config }: Model, has: (own: DenseConfig) => unknown) =>
   config.layers.some(({ feedForward }) => Boolean(has(denseOf(feedForward))));
@@ -102,6 +103,18 @@ export const FEED_FORWARD_MUTANTS: readonly Mutant[] = [
       }),
   },
   {
+    name: 'gelu-table',
+    group: 'narrow precision',
+    mistake: 'GELU is looked up in a table of float16 numbers',
+    symptom: 'errors of some ten-thousandths in every row',
+    fix: 'compute it (llama.cpp has such a table, unless it is built without GGML_GELU_FP16)',
+    variants: ({ config }) =>
+      when(
+        config.layers.some(({ feedForward: own }) => own.kind !== 'experts' && isGelu(own.activation)),
+        { splice: hiddenAs(tabulated) },
+      ),
+  },
+  {
     name: 'activation-missing',
     group: 'feed-forward',
     mistake: 'the activation function is left out',
@@ -110,20 +123,7 @@ export const FEED_FORWARD_MUTANTS: readonly Mutant[] = [
     variants: (model) =>
       when(
         model.config.layers.some(({ feedForward }) => feedForward.kind !== 'experts'),
-        {
-          splice: ({ config, weights }) => {
-            let input: Tensor | null = null;
-            return (point, value) => {
-              const found = /^layers\.(\d+)\.(attention\.input|feed_forward\.input|feed_forward\.hidden)$/.exec(point);
-              if (!found) return value;
-              const { parallel } = config.layers[Number(found[1])]!;
-              if (found[2] === (parallel === 'one-norm' ? 'attention.input' : 'feed_forward.input')) input = value;
-              if (found[2] !== 'feed_forward.hidden' || !input) return value;
-              const own = weights.layers[Number(found[1])]!.feedForward;
-              return own.kind === 'experts' ? value : inactive(input, own);
-            };
-          },
-        },
+        { splice: hiddenAs((x_TD, own) => inactive(x_TD, own)) },
       ),
   },
   {
@@ -212,8 +212,40 @@ export const FEED_FORWARD_MUTANTS: readonly Mutant[] = [
   },
 ];
 
-/** What is hidden before the last projection, without an activation. */
+/** What is hidden before the last projection, made in another way of what goes into a layer that all tokens go through. */
+function hiddenAs(
+  make: (x_TD: Tensor, own: DenseWeights, config: DenseConfig) => Tensor,
+): NonNullable<Mutation['splice']> {
+  return ({ config, weights }) => {
+    let input: Tensor | null = null;
+    return (point, value) => {
+      const found = /^layers\.(\d+)\.(attention\.input|feed_forward\.input|feed_forward\.hidden)$/.exec(point);
+      if (!found) return value;
+      const layer = Number(found[1]);
+      const { parallel, feedForward } = config.layers[layer]!;
+      if (found[2] === (parallel === 'one-norm' ? 'attention.input' : 'feed_forward.input')) input = value;
+      if (found[2] !== 'feed_forward.hidden' || !input || feedForward.kind === 'experts') return value;
+      return make(input, weights.layers[layer]!.feedForward as DenseWeights, feedForward);
+    };
+  };
+}
+
 function inactive(x_TD: Tensor, own: DenseWeights): Tensor {
   const up_TF = linear(x_TD, own.up);
   return own.kind === 'gated' ? multiply(linear(x_TD, own.gate), up_TF) : up_TF;
+}
+
+/** The activation as a table of float16 has it: of float16 numbers, and rounded to them. */
+function tabulated(x_TD: Tensor, own: DenseWeights, { activation }: DenseConfig): Tensor {
+  const into_TF = linear(x_TD, own.kind === 'gated' ? own.gate : own.up);
+  const active_TF = inFloat16(activate(inFloat16(into_TF), activation));
+  return own.kind === 'gated' ? multiply(active_TF, linear(x_TD, own.up)) : active_TF;
+}
+
+function inFloat16(x_TF: Tensor): Tensor {
+  const rounded = zerosLike(x_TF, x_TF.shape);
+  flat(x_TF).forEach((x, i) => {
+    rounded.data[i] = roundToFloat16(x);
+  });
+  return rounded;
 }

@@ -126,7 +126,7 @@ export class Bench {
       partKey,
       tokens: hypothesis.mutation.byPass ? undefined : tokens,
     });
-    return computed && scoreOf(cut(this.evidenceAt(stage), tokens), computed);
+    return computed && scoreOf(cut(this.evidenceAt(stage), tokens), computed, undefined, true);
   }
 
   /** The first tensor, of all, that a hypothesis changes within a part of the model; null: none. */

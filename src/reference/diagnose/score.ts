@@ -17,8 +17,17 @@ interface Place {
   readonly position: number;
 }
 
-/** @param computed ours, of their tokens; tensors that it lacks are not scored. @param noise of what is computed, where it is more than the evidence's own */
-export function scoreOf(evidence: readonly Evidence[], computed: Computed, noise: Noise = NONE): Score {
+/**
+ * @param computed ours, of their tokens; tensors that it lacks are not scored
+ * @param noise of what is computed, where it is more than the evidence's own
+ * @param toFirst no further than to the first tensor that parts: enough to tell which of several goes with theirs for longest
+ */
+export function scoreOf(
+  evidence: readonly Evidence[],
+  computed: Computed,
+  noise: Noise = NONE,
+  toFirst = false,
+): Score {
   let [ratio, squares, count] = [0, 0, 0];
   let parts: Place | null = null;
   for (const [tensor, own] of evidence.entries()) {
@@ -29,6 +38,7 @@ export function scoreOf(evidence: readonly Evidence[], computed: Computed, noise
     squares += Math.min(found.relative, LOST) ** 2;
     count++;
     if (found.parts !== null && parts === null) parts = { tensor, position: found.parts };
+    if (toFirst && parts !== null) break;
   }
   return { ratio, relative: Math.sqrt(squares / Math.max(count, 1)), parts };
 }

@@ -34,6 +34,7 @@ const TOGETHER = 60;
 
 /** Those that go from a cheap look to a whole run. */
 const KEPT = 10;
+const FEW = 4;
 
 export async function search(bench: Bench, hypotheses: readonly Hypothesis[], options: SearchOptions): Promise<Found> {
   const own = new Search(bench, hypotheses);
@@ -71,7 +72,9 @@ class Search {
   /** Each alone. @returns those that do best where theirs and ours part first */
   private async singles(reference: Score): Promise<readonly Scored[]> {
     const coarse = await this.bestAt(this.bench.stageOf(reference), this.hypotheses, NOTHING);
-    for (const { hypothesis } of coarse.slice(0, KEPT)) await this.scored(hypothesis);
+    // Those that explain the part, and a few that come next: a mistake may amplify rounding.
+    const whole = coarse.filter(({ score }, i) => i < FEW || isExplained(score)).slice(0, KEPT);
+    for (const { hypothesis } of whole) await this.scored(hypothesis);
     await this.sharpen(reference);
     return coarse;
   }

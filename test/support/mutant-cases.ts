@@ -1,6 +1,7 @@
 /** Mistakes as another implementation would have them: computed in float64, saved in float32 or bfloat16, whole or logits alone. */
 import type { KvConfig } from '../../attention/cache/codec/format.js';
 import { type LoadOptions, loadModel, type Model } from '../../src/model/load.js';
+import { calibrate } from '../../src/reference/calibrate.js';
 import type { Dump } from '../../src/reference/dump/dump.js';
 import { dumpOf, type HeldTensor } from '../../src/reference/dump/in-memory.js';
 import type { Mutation } from '../../src/reference/mutants/index.js';
@@ -88,5 +89,21 @@ export function dumpedAs({ ids, passes, shapes }: MutantSetting, computed: Compu
   });
 }
 
-/** Forms of rows in which mistakes of quantised caches are seen. */
-export const QUANTISED: readonly KvConfig[] = [{ dtype: 'int8' }, { dtype: 'int4' }];
+/** Forms of rows in which mistakes of quantised caches are seen; those of fp8 with scales for half of what values reach. */
+export const QUANTISED: readonly (readonly [
+  name: string,
+  configOf: (model: Model, ids: readonly number[]) => Promise<KvConfig>,
+])[] = [
+  ['int8', async () => ({ dtype: 'int8' })],
+  ['int4', async () => ({ dtype: 'int4' })],
+  [
+    'fp8_e4m3',
+    async (model, ids) => {
+      const amax = await calibrate(model, ids);
+      const halved = amax.map((layer) =>
+        Object.fromEntries(Object.entries(layer).map(([stream, heads]) => [stream, heads.map((most) => most / 2)])),
+      );
+      return { dtype: 'fp8_e4m3', scale: 'tensor', amax: halved };
+    },
+  ],
+];

@@ -34,33 +34,41 @@ const CAUGHT = 1e-9;
 /** A float32 run that lies so many times further from the truth than the right one needs no look in float64. */
 const CLEAR = 64;
 
+/** What a quantised cache is looked at with. */
+const QUANTISED_CHECKPOINT = 'tiny-llama-rope3-f16';
+
+/** A checkpoint, and how its rows are stored where that is another way. */
+interface Setting {
+  readonly name: string;
+  readonly make: () => Promise<MutantSetting>;
+  readonly hasGolden: boolean;
+}
+
 const PROMPT = 24;
 const AFTER = 8;
 
 /** @param only names that hold this alone are looked at */
 export async function mutantsReport(only = ''): Promise<void> {
   const outcomes = new Map<string, Outcome>();
-  const settings: [string, () => Promise<MutantSetting>, string | null][] = [
-    ...[...FAMILY_CHECKPOINTS, ...[...CHECKPOINTS].reverse()].map((checkpoint): [string, () => Promise<MutantSetting>, string] => [
-      checkpoint,
-      () => shortSetting(checkpoint),
-      checkpoint,
-    ]),
-    ...QUANTISED.map((kvDtype): [string, () => Promise<MutantSetting>, null] => [
-      `tiny-llama-rope3-f16, ${kvDtype.dtype} rows`,
-      () => shortSetting('tiny-llama-rope3-f16', { kvDtype }),
-      null,
-    ]),
+  const checkpoints = [...FAMILY_CHECKPOINTS, ...[...CHECKPOINTS].reverse()]; // the small ones first: what they show is not shown again
+  const settings: readonly Setting[] = [
+    ...checkpoints.map((name) => ({ name, make: () => shortSetting(name), hasGolden: true })),
+    ...QUANTISED.map(([dtype, configOf]) => ({
+      name: `${QUANTISED_CHECKPOINT}, ${dtype} rows`,
+      make: async () => {
+        const { model, ids } = await shortSetting(QUANTISED_CHECKPOINT);
+        return shortSetting(QUANTISED_CHECKPOINT, { kvDtype: await configOf(model, ids) });
+      },
+      hasGolden: false,
+    })),
   ];
-  for (const [name, make, golden] of settings.filter(([own]) => own.includes(only))) {
+  for (const { name, make, hasGolden } of settings.filter((own) => own.name.includes(only))) {
     const setting = await make();
-    const family = golden === null ? name : setting.model.config.family;
-    const own = hypothesesFor(setting.model).filter(
-      ({ faults }) => golden !== null || faults[0]!.mutant.group === 'quantised cache',
-    );
-    if (golden === null)
-      for (const hypothesis of own) outcomeOf(outcomes, hypothesis, family).caught = await isSeen(setting, hypothesis); // biome-ignore format: one thought
-    else await catches(golden, setting, own, family, outcomes);
+    const family = hasGolden ? setting.model.config.family : name;
+    const all = hypothesesFor(setting.model);
+    const own = hasGolden ? all : all.filter(({ faults }) => faults[0]!.mutant.group === 'quantised cache');
+    if (hasGolden) await catches(name, setting, own, family, outcomes);
+    else await seen(setting, own, family, outcomes);
     await names(setting, own, family, outcomes);
   }
   print([...outcomes.values()]);
@@ -120,10 +128,18 @@ function furthest({ points, firstRow }: Computed, truth: Float64Array): number {
 }
 
 /** Without a golden of others: whether it changes what ours computes. */
-async function isSeen({ model, ids, passes }: MutantSetting, { mutation }: Hypothesis): Promise<boolean> {
+async function seen(
+  { model, ids, passes }: MutantSetting,
+  hypotheses: readonly Hypothesis[],
+  family: string,
+  outcomes: Map<string, Outcome>,
+): Promise<void> {
   const run = { ids, passes, keeps: (point: string) => point === 'logits' };
-  const [right, wrong] = [await runMutated(model, {}, run), await runMutated(model, mutation, run)];
-  return !(furthest(wrong, Float64Array.from(right.points.get('logits')!.values)) < 1e-2);
+  const right = Float64Array.from((await runMutated(model, {}, run)).points.get('logits')!.values);
+  for (const hypothesis of hypotheses) {
+    const far = furthest(await runMutated(model, hypothesis.mutation, run), right);
+    outcomeOf(outcomes, hypothesis, family).caught = !(far < 1e-2);
+  }
 }
 
 /** Shows each mistake to the diagnosis in every form, in one of its ways: another one in each family. */

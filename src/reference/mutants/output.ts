@@ -35,6 +35,21 @@ export const OUTPUT_MUTANTS: readonly Mutant[] = [
       }),
   },
   {
+    name: 'head-untied',
+    group: 'embedding and output',
+    mistake: 'the output head, which is the embedding in this model, was left as it was made: zeros',
+    symptom:
+      'all layers are right, and all logits are zero (or garbage, where it was made of random numbers, which nobody can reproduce)',
+    fix: 'tie it to the embedding (tie_word_embeddings is true, and there is no lm_head.weight)',
+    variants: ({ config }) =>
+      when(config.head.tied, {
+        parts: headWeights((output) => {
+          const { name, rows, columns } = output.weight;
+          return { ...output, weight: matrixOf(name, new Float64Array(rows * columns), rows, columns) };
+        }),
+      }),
+  },
+  {
     name: 'head-transposed',
     group: 'embedding and output',
     mistake: 'the bytes of the output head [N, D] are read as [D, N]',

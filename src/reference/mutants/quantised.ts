@@ -89,6 +89,7 @@ export const QUANTISED_MUTANTS: readonly Mutant[] = [
     },
   },
   {
+    // What was stored is all that is known: a value that is the largest number by itself counts as one beyond it.
     name: 'kv-fp8-unsaturated',
     group: 'quantised cache',
     mistake: 'values beyond the largest 8-bit float are not clamped to it, and become NaN (e4m3) or infinite (e5m2)',

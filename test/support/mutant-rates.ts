@@ -44,8 +44,8 @@ interface Setting {
   readonly hasGolden: boolean;
 }
 
-const PROMPT = 24;
-const AFTER = 8;
+const PROMPT = 20;
+const AFTER = 6;
 
 /** @param only names that hold this alone are looked at */
 export async function mutantsReport(only = ''): Promise<void> {

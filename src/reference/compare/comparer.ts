@@ -64,10 +64,16 @@ export class Comparer {
   }
 
   /** Their rows in our layout and order. @throws CheckpointError if their shape holds nothing of ours */
-  aligned({ name, tensor, fused }: Named): Aligned {
-    const aligned = align(this.theirs, tensor, this.ours(name), this.fusedHint(name, fused));
+  aligned(own: Named): Aligned {
+    const aligned = this.alignedIfAny(own);
     if (typeof aligned === 'string') throw new CheckpointError(`${this.theirs.path}: ${aligned}`);
-    return this.inOrder(name, aligned);
+    return aligned;
+  }
+
+  /** The same; a sentence if their shape holds nothing of ours. */
+  alignedIfAny({ name, tensor, fused }: Named): Aligned | string {
+    const aligned = align(this.theirs, tensor, this.ours(name), this.fusedHint(name, fused));
+    return typeof aligned === 'string' ? aligned : this.inOrder(name, aligned);
   }
 
   compare({ name, alternatives, tensor, fused }: Named): Compared {

@@ -1,6 +1,7 @@
 /** What a diagnosis goes by: their tensors in our layout, and what rounding does to each of their rows. */
 import { roundTo16, tableOf } from '../../tensor/dtype.js';
 import type { Floats } from '../../tensor/tensor.js';
+import { type Aligned, sizeOfShape } from '../compare/align.js';
 import { Comparer, type Named } from '../compare/comparer.js';
 import type { ComparedDtype } from '../compare/comparison.js';
 import { dtypeOfValues } from '../compare/dtype.js';
@@ -22,8 +23,8 @@ export interface Evidence {
   readonly width: number;
   /** What rounding does to a row of this number: root mean square of a value. @param noise what it does before they save it, where that is more than we know of */
   readonly floorOf: (row: number, noise?: number) => number;
-  /** As they would have saved our values: the same, or rounded to 16 bits. */
-  readonly saved: ((value: number) => number) | null;
+  /** Our values as they would have saved them: the same, or rounded to 16 bits. */
+  readonly saved: (ours: Floats) => Floats;
 }
 
 /**
@@ -41,36 +42,38 @@ const BESIDE = /\.attention\.(scores|probabilities)$/;
  */
 export function evidenceOf(theirs: Dump, reference: Reference, named: readonly Named[], reading: Reading): Evidence[] {
   const comparer = new Comparer(theirs, reference, reference.noiseOf, named);
-  return (
-    named
-      .filter(({ name }) => !BESIDE.test(name) && !isWholeNumbers(name))
-      // Weights without their experts come in an order of their own.
-      .filter(
-        ({ name }) =>
-          !name.endsWith('.router.weights') || named.some((own) => own.name === name.replace(/weights$/, 'experts')),
-      )
-      .flatMap((own) => {
-        const { comparison } = comparer.compare(own);
-        if (comparison.problem !== null) return [];
-        const settled = { ...own, name: comparison.name };
-        const { positions, theirs: values, rowShape, ourRows } = comparer.aligned(settled);
-        const floors = comparer.floors(reference.tensor(settled.name));
-        const dtype = reading === 'saved' ? narrowOf(values) : null;
-        const rows = Float64Array.from(ourRows, (row) => floors[row]!.rms);
-        return [
-          {
-            name: settled.name,
-            theirName: own.tensor.name,
-            positions,
-            theirs: values,
-            width: rowShape.reduce((product, length) => product * length, 1),
-            floorOf: dtype ? savedFloors(rows, values, dtype) : (row: number, noise = 0) => Math.max(rows[row]!, noise),
-            saved: dtype && roundingTo(dtype),
-          },
-        ];
-      })
-      .sort((a, b) => inFlow(a.name, b.name))
-  );
+  return named
+    .filter(({ name }) => tells(name, named))
+    .flatMap((own) => {
+      const settled = own.alternatives.length > 0 ? { ...own, name: comparer.compare(own).comparison.name } : own;
+      const aligned = comparer.alignedIfAny(settled);
+      if (typeof aligned === 'string') return [];
+      const floors = comparer.floors(reference.tensor(settled.name));
+      const rows = Float64Array.from(aligned.ourRows, (row) => floors[row]!.rms);
+      return [evidenceFrom(settled, aligned, rows, reading)];
+    })
+    .sort((a, b) => inFlow(a.name, b.name));
+}
+
+/** Whether a tensor can be gone by. Weights of experts without their experts come in an order of their own. */
+function tells(name: string, named: readonly Named[]): boolean {
+  if (BESIDE.test(name) || isWholeNumbers(name)) return false;
+  const experts = name.replace(/weights$/, 'experts');
+  return !name.endsWith('.router.weights') || named.some((own) => own.name === experts);
+}
+
+/** @param floors of its rows */
+function evidenceFrom(
+  { name, tensor }: Named,
+  { positions, theirs, rowShape }: Aligned,
+  floors: Float64Array,
+  reading: Reading,
+): Evidence {
+  const width = sizeOfShape(rowShape);
+  const own = { name, theirName: tensor.name, positions, theirs, width };
+  const dtype = reading === 'saved' ? narrowOf(theirs) : null;
+  if (dtype) return { ...own, floorOf: savedFloors(floors, theirs, dtype), saved: (ours) => roundedTo(dtype, ours) };
+  return { ...own, floorOf: (row, noise = 0) => Math.max(floors[row]!, noise), saved: (ours) => ours };
 }
 
 type Narrow = Extract<ComparedDtype, 'bfloat16' | 'float16'>;
@@ -80,15 +83,23 @@ function narrowOf(values: Floats): Narrow | null {
   return dtype === 'bfloat16' || dtype === 'float16' ? dtype : null;
 }
 
-function roundingTo(dtype: Narrow): (value: number) => number {
+const ROUNDED = { bfloat16: new WeakMap<Floats, Floats>(), float16: new WeakMap<Floats, Floats>() };
+
+/** Each array once: what a hypothesis computes is scored several times. */
+function roundedTo(dtype: Narrow, values: Floats): Floats {
+  const known = ROUNDED[dtype].get(values);
+  if (known) return known;
   const name = dtype === 'bfloat16' ? 'BF16' : 'F16';
   const table = tableOf(name)!;
-  return (value) => table[roundTo16(name, Math.fround(value))]!;
+  const rounded = Float32Array.from(values, (value) => table[roundTo16(name, Math.fround(value))]!);
+  ROUNDED[dtype].set(values, rounded);
+  return rounded;
 }
 
 /**
  * Noise that lies far below a unit in the last place moves a value across the middle of two of them now and then: by a whole unit u, with a
- * probability of about noise / u. So its square is noise x u. A row of few values may have had a single one moved, or two.
+ * probability of about noise / u. So its square is noise x u, and where the noise is WITHIN times as large, so is that square, of which a floor is the root. A row
+ * of few values may have had a single one moved, or two.
  */
 function savedFloors(noises: Float64Array, theirs: Floats, dtype: Narrow): Evidence['floorOf'] {
   const width = theirs.length / noises.length;
@@ -97,7 +108,7 @@ function savedFloors(noises: Float64Array, theirs: Floats, dtype: Narrow): Evide
   const few = 2 / (WITHIN * Math.sqrt(width));
   return (row, more = 0) => {
     const [noise, { rms, max }] = [Math.max(noises[row]!, more), sizes[row]!];
-    return Math.sqrt(noise ** 2 + noise * unit * rms + (few * unit * max) ** 2);
+    return Math.sqrt(noise ** 2 + (noise * unit * rms) / WITHIN + (few * unit * max) ** 2);
   };
 }
 

@@ -95,11 +95,9 @@ function sizeOf({ config: { layers, width, vocabulary } }: Model): number {
 
 /** Whether our row is theirs, as far as rounding allows. */
 function isRow({ theirs, width, floorOf, saved }: Evidence, row: number, ours: Floats): boolean {
+  const own = saved(ours);
   let squares = 0;
-  for (let i = 0; i < width; i++) {
-    const own = saved ? saved(ours[i]!) : ours[i]!;
-    squares += (theirs[row * width + i]! - own) ** 2;
-  }
+  for (let i = 0; i < width; i++) squares += (theirs[row * width + i]! - own[i]!) ** 2;
   return squares <= WITHIN ** 2 * floorOf(row) ** 2 * width;
 }
 

@@ -57,11 +57,12 @@ function tensorScore(
   firstRow: number,
   noise: Float64Array | null,
 ): { readonly ratio: number; readonly relative: number; readonly parts: number | null } {
+  const own = saved(ours);
   let [errors, sizes, noises] = [0, 0, 0];
   let parts: number | null = null;
   for (const [row, position] of positions.entries()) {
     if (position < firstRow) continue;
-    const [error, size] = rowError(theirs, row * width, ours, position * width, width, saved);
+    const [error, size] = rowError(theirs, row * width, own, position * width, width);
     const floor = floorOf(row, noise?.[position]) ** 2 * width;
     errors += error;
     sizes += size;
@@ -87,11 +88,11 @@ function rowError(
   ours: Floats,
   ourFrom: number,
   width: number,
-  saved: ((value: number) => number) | null,
 ): [error: number, size: number] {
   let [error, size] = [0, 0];
   for (let i = 0; i < width; i++) {
-    const [a, b] = [theirs[from + i]!, saved ? saved(ours[ourFrom + i]!) : ours[ourFrom + i]!];
+    const a = theirs[from + i]!;
+    const b = ours[ourFrom + i]!;
     if (a === b || (Number.isNaN(a) && Number.isNaN(b))) {
       if (Number.isFinite(a)) size += a ** 2;
       continue;

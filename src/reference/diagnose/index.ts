@@ -176,7 +176,7 @@ class Case {
 /** What is wrong comes within noise up to another tensor, or nearly all of it vanishes: neither happens by chance. */
 function explainsPartOf(reference: Score, { parts, relative }: Score): boolean {
   const moves = parts !== null && reference.parts !== null && parts.tensor > reference.parts.tensor;
-  return moves || relative < reference.relative / NEARLY_ALL;
+  return relative < reference.relative / (moves ? 1 : NEARLY_ALL);
 }
 
 const NEARLY_ALL = 50;

@@ -52,7 +52,6 @@ function otherAt(position: number, given: number, theirs: number) {
  * be those of some tokens too.
  */
 async function tokenByLogits(model: Model, logits: Evidence, ids: readonly number[], position: number) {
-  if (position > ids.length) return null;
   const found: number[] = [];
   const after = logits.positions.filter((other) => other >= position && other < position + ROWS);
   for (const at of after) {
@@ -167,10 +166,16 @@ function strangeHead({ config: { head, vocabulary }, weights }: Model, logits: E
     outside += squaresOf(own);
     all += size;
   }
-  const [found, expected] = [outside / all, spare / vocabulary];
-  if (!(found > 0.2 * expected)) return null;
+  const found = outside / all;
+  if (!(found > STRANGE)) return null;
   return `their logits are not made with this checkpoint's output head: ${(100 * found).toFixed(0)} % of them lies outside of what it can make`;
 }
+
+/**
+ * A head leaves nothing outside but rounding: 1e-13 of the squares in float32, and less than 1e-4 of a pass in bfloat16. Another one of the same vocabulary, which has
+ * learned the same frequencies of tokens, leaves 3e-2 (of the trained fixtures).
+ */
+const STRANGE = 2e-3;
 
 /** The columns of [rows, columns], made orthonormal (Gram-Schmidt, twice: Giraud et al. 2005). */
 function orthonormal(matrix: Float64Array, rows: number, columns: number): Float64Array[] {

@@ -16,7 +16,7 @@ const PLAIN: GroupedRouting = { groups: 1, groupsPerToken: 1, normalise: false, 
 const becomes = (from: RouterConfig['kind'], to: (own: RouterConfig) => RouterConfig): Change =>
   router((own) => (own.kind === from ? to(own) : own));
 
-const fewer = (by: number): Change =>
+const perTokenBy = (by: number): Change =>
   experts((own) => ({ ...own, perToken: Math.min(Math.max(own.perToken + by, 1), own.count) }));
 
 export const EXPERT_MUTANTS: readonly Mutant[] = [
@@ -164,7 +164,7 @@ export const EXPERT_MUTANTS: readonly Mutant[] = [
     variants: (model) =>
       when(
         some(model, ({ perToken }) => perToken > 1),
-        { parts: fewer(-1) },
+        { parts: perTokenBy(-1) },
       ),
   },
   {
@@ -176,7 +176,7 @@ export const EXPERT_MUTANTS: readonly Mutant[] = [
     variants: (model) =>
       when(
         some(model, ({ perToken, count }) => perToken < count),
-        { parts: fewer(1) },
+        { parts: perTokenBy(1) },
       ),
   },
   {
@@ -225,7 +225,7 @@ export const EXPERT_MUTANTS: readonly Mutant[] = [
     group: 'experts',
     mistake: "the router's weights multiply what experts make, where this model multiplies what goes into them",
     symptom: 'tokens go to the right experts, whose outputs are off',
-    fix: 'multiply the input (Llama 4)',
+    fix: 'multiply what goes into an expert by its weight (Llama 4: router scores on the hidden states)',
     variants: (model) =>
       when(
         some(model, ({ weighs }) => weighs === 'input'),

@@ -1,12 +1,11 @@
 /** Mistakes of feed-forward layers. */
-import { type Activation, activate, multiply } from '../../math/elementwise.js';
-import { linear } from '../../math/linear.js';
+import { type Activation, multiply } from '../../math/elementwise.js';
+import { type Linear, linear } from '../../math/linear.js';
 import type { DenseConfig } from '../../model/config.js';
 import type { Model } from '../../model/load.js';
 import { outputsOf } from '../../model/weight-reader.js';
 import type { DenseWeights, GatedWeights } from '../../model/weights.js';
-import { roundToFloat16 } from '../../tensor/dtype.js';
-import { type Floats, flat, floatsLike, type Tensor, zerosLike } from '../../tensor/tensor.js';
+import { type Floats, floatsLike, type Tensor } from '../../tensor/tensor.js';
 import { denseOf } from '../features/parts.js';
 import { dense, denseWeights, matrixOf, valuesOf } from './change.js';
 import { type Mutant, type Mutation, type Variant, when } from './mutant.js';
@@ -53,36 +52,42 @@ const hasBias = ({ config }: Model) => config.layers.some(({ feedForward }) => d
 export const swapped = <Own extends DenseWeights>(own: Own): Own =>
   own.kind === 'gated' ? { ...own, gate: own.up, up: own.gate } : own;
 
-/** [gate; up], side by side, read as if they took turns. */
-const takingTurns = <Own extends DenseWeights>(own: Own): Own => {
-  if (own.kind !== 'gated') return own;
-  const { gate, up } = own as GatedWeights;
+/** One matrix of gate and up, whose rows lie side by side or by turns, read as if they lay the other way. */
+const splitOtherwise =
+  (lies: 'by turns' | 'side by side') =>
+  <Own extends DenseWeights>(own: Own): Own => {
+    if (own.kind !== 'gated') return own;
+    const { gate, up } = own as GatedWeights;
+    const rows = gate.weight.rows;
+    const fused = besideEachOther(gate, up);
+    // Row of the fused matrix -> row of [gate; up], as it lies and as it is read.
+    const turns = (row: number) => (row % 2) * rows + Math.floor(row / 2);
+    const read = (part: number) =>
+      Array.from({ length: rows }, (_, row) => (lies === 'by turns' ? turns(part * rows + row) : 2 * row + part));
+    return { ...own, gate: outputsOf(fused, read(0)), up: outputsOf(fused, read(1)) };
+  };
+
+/** [gate; up] */
+function besideEachOther(gate: Linear, up: Linear): Linear {
   const [a, b] = [valuesOf(gate.weight), valuesOf(up.weight)];
   const both = new Float64Array(a.length + b.length);
   both.set(a);
   both.set(b, a.length);
-  const rows = gate.weight.rows;
   let bias: Floats | null = null;
   if (gate.bias && up.bias) {
-    bias = floatsLike(gate.bias, 2 * rows);
+    bias = floatsLike(gate.bias, 2 * gate.bias.length);
     bias.set(gate.bias);
-    bias.set(up.bias, rows);
+    bias.set(up.bias, gate.bias.length);
   }
-  const fused = { weight: matrixOf('gate and up', both, 2 * rows, gate.weight.columns), bias };
-  const every = (first: number) =>
-    outputsOf(
-      fused,
-      Array.from({ length: rows }, (_, row) => 2 * row + first),
-    );
-  return { ...own, gate: every(0), up: every(1) };
-};
+  return { ...gate, weight: matrixOf('gate and up', both, 2 * gate.weight.rows, gate.weight.columns), bias };
+}
 
 export const FEED_FORWARD_MUTANTS: readonly Mutant[] = [
   {
     name: 'gelu-kind',
     group: 'feed-forward',
     mistake: 'GELU is approximated by tanh (or a sigmoid) where this model has the exact one, or the other way round',
-    symptom: 'errors of some ten-thousandths in every row',
+    symptom: 'errors of some ten-thousandths in every row (by a sigmoid: hundredths)',
     fix: 'look at hidden_act: gelu is exact (erf), gelu_new and gelu_pytorch_tanh are by tanh',
     variants: (model) =>
       otherKinds(model, (from) =>
@@ -103,18 +108,6 @@ export const FEED_FORWARD_MUTANTS: readonly Mutant[] = [
       }),
   },
   {
-    name: 'gelu-table',
-    group: 'narrow precision',
-    mistake: 'GELU is looked up in a table of float16 numbers',
-    symptom: 'errors of some ten-thousandths in every row',
-    fix: 'compute it (llama.cpp has such a table, unless it is built without GGML_GELU_FP16)',
-    variants: ({ config }) =>
-      when(
-        config.layers.some(({ feedForward: own }) => own.kind !== 'experts' && isGelu(own.activation)),
-        { splice: hiddenAs(tabulated) },
-      ),
-  },
-  {
     name: 'activation-missing',
     group: 'feed-forward',
     mistake: 'the activation function is left out',
@@ -123,7 +116,7 @@ export const FEED_FORWARD_MUTANTS: readonly Mutant[] = [
     variants: (model) =>
       when(
         model.config.layers.some(({ feedForward }) => feedForward.kind !== 'experts'),
-        { splice: hiddenAs((x_TD, own) => inactive(x_TD, own)) },
+        { splice: hiddenAs(inactive) },
       ),
   },
   {
@@ -141,14 +134,15 @@ export const FEED_FORWARD_MUTANTS: readonly Mutant[] = [
   {
     name: 'gate-up-split',
     group: 'feed-forward',
-    mistake: 'a fused matrix [gate; up] is split as if the rows of the two took turns',
+    mistake:
+      'a fused matrix of gate and up is split in the wrong order: as if its rows took turns where they lie side by side, or the other way round',
     symptom: 'all rows are garbage, and no shape is wrong',
     fix: 'most have gate first and then up; gpt-oss has them by turns',
-    variants: (model) =>
-      when(
-        some(model, ({ kind }) => kind === 'gated'),
-        { parts: denseWeights(takingTurns) },
-      ),
+    variants: (model) => {
+      if (!some(model, ({ kind }) => kind === 'gated')) return [];
+      const lies = some(model, (own) => own.kind === 'gated' && own.clamp) ? 'by turns' : 'side by side'; // gpt-oss
+      return [{ label: '', parts: denseWeights(splitOtherwise(lies)) }];
+    },
   },
   {
     name: 'feed-forward-bias-missing',
@@ -179,7 +173,7 @@ export const FEED_FORWARD_MUTANTS: readonly Mutant[] = [
     group: 'feed-forward',
     mistake: 'the gate is a plain silu, where this model sharpens its sigmoid',
     symptom: 'every row is off, the first too',
-    fix: 'g sigmoid(1.702 g)',
+    fix: 'multiply the gate by sigmoid(alpha x gate), alpha = 1.702 (gpt-oss)',
     variants: (model) =>
       when(
         some(model, (own) => own.kind === 'gated' && own.clamp && own.clamp.alpha !== 1),
@@ -213,7 +207,7 @@ export const FEED_FORWARD_MUTANTS: readonly Mutant[] = [
 ];
 
 /** What is hidden before the last projection, made in another way of what goes into a layer that all tokens go through. */
-function hiddenAs(
+export function hiddenAs(
   make: (x_TD: Tensor, own: DenseWeights, config: DenseConfig) => Tensor,
 ): NonNullable<Mutation['splice']> {
   return ({ config, weights }) => {
@@ -233,19 +227,4 @@ function hiddenAs(
 function inactive(x_TD: Tensor, own: DenseWeights): Tensor {
   const up_TF = linear(x_TD, own.up);
   return own.kind === 'gated' ? multiply(linear(x_TD, own.gate), up_TF) : up_TF;
-}
-
-/** The activation as a table of float16 has it: of float16 numbers, and rounded to them. */
-function tabulated(x_TD: Tensor, own: DenseWeights, { activation }: DenseConfig): Tensor {
-  const into_TF = linear(x_TD, own.kind === 'gated' ? own.gate : own.up);
-  const active_TF = inFloat16(activate(inFloat16(into_TF), activation));
-  return own.kind === 'gated' ? multiply(active_TF, linear(x_TD, own.up)) : active_TF;
-}
-
-function inFloat16(x_TF: Tensor): Tensor {
-  const rounded = zerosLike(x_TF, x_TF.shape);
-  flat(x_TF).forEach((x, i) => {
-    rounded.data[i] = roundToFloat16(x);
-  });
-  return rounded;
 }

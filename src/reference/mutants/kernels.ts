@@ -91,3 +91,18 @@ function attendBy(call: AttentionCall, weigh: (query: ScoredQuery, call: Attenti
     out.set(sums, (t * queryHeads + h) * valueDim);
   });
 }
+
+/** softmax with every operation rounded to 16 bits, over all but the greatest exactly as PyTorch orders them: difference, exponent, sum, quotient. */
+export function softmaxIn(round: (x: number) => number, scores: Floats, count: number, sink: number | null): void {
+  let greatest = sink ?? Number.NEGATIVE_INFINITY;
+  for (let i = 0; i < count; i++) {
+    scores[i] = round(scores[i]!);
+    greatest = Math.max(greatest, scores[i]!);
+  }
+  let sum = sink === null ? 0 : round(Math.exp(round(round(sink) - greatest)));
+  for (let i = 0; i < count; i++) {
+    scores[i] = round(Math.exp(round(scores[i]! - greatest)));
+    sum = round(sum + scores[i]!);
+  }
+  for (let i = 0; i < count; i++) scores[i] = round(scores[i]! / sum);
+}

@@ -44,11 +44,90 @@ const loses = ({ weights }: Model, dtype: 'BF16' | 'F16') =>
     return weight.dtype !== dtype && valuesOf(weight).filter(isFar).length > 0.1 * weight.rows * weight.columns;
   });
 
+const NORMED = /(\.(attention|feed_forward)\.(input|output_norm)|^final_norm)$/;
+
+/** The activation as a table of float16 has it: of float16 numbers, and rounded to them. */
+function tabulated(x_TD: Tensor, own: DenseWeights, { activation }: DenseConfig): Tensor {
+  const into_TF = linear(x_TD, own.kind === 'gated' ? own.gate : own.up);
+  const active_TF = rounded(activate(rounded(into_TF, roundToFloat16), activation), roundToFloat16);
+  return own.kind === 'gated' ? multiply(active_TF, linear(x_TD, own.up)) : active_TF;
+}
+
+/** Each value rounded. */
+function rounded(x: Tensor, round: (value: number) => number): Tensor {
+  const own = zerosLike(x, x.shape);
+  flat(x).forEach((value, i) => {
+    own.data[i] = round(value);
+  });
+  return own;
+}
+
+const STREAM = /(^embeddings|^layers\.\d+\.(attention\.residual|output))$/;
+
 export const NARROW_MUTANTS: readonly Mutant[] = [
+  {
+    name: 'softmax-in-half',
+    group: 'narrow precision',
+    mistake: 'softmax is computed in 16 bits',
+    symptom: 'errors of some thousandths, which grow with the number of keys',
+    fix: 'compute it in float32, whatever dtype the rest has',
+    variants: () =>
+      (
+        [
+          ['bfloat16', roundToBfloat16],
+          ['float16', roundToFloat16],
+        ] as const
+      ).map(([label, round]) => ({
+        label,
+        attends: withWeights(({ h, seen, scores }, { sinkLogits_H }) =>
+          softmaxIn(round, scores, seen.count, sinkLogits_H && sinkLogits_H[h]!),
+        ),
+      })),
+  },
+  {
+    name: 'norm-in-half',
+    group: 'narrow precision',
+    mistake: 'norms are computed in bfloat16: what they make is rounded to it',
+    symptom: 'errors of some thousandths in every row',
+    fix: 'norm in float32, and round the result',
+    variants: (model) =>
+      when(normsOf(model.config).length > 0, {
+        splice: () => (point, value) => {
+          return NORMED.test(point) ? rounded(value, roundToBfloat16) : value;
+        },
+      }),
+  },
+  {
+    name: 'residual-in-half',
+    group: 'narrow precision',
+    mistake: 'the residual stream is kept in bfloat16',
+    symptom: 'errors of some thousandths, which grow from layer to layer',
+    fix: 'keep it in float32, or compare with --emulate bfloat16 if that is meant',
+    variants: () => [
+      {
+        label: '',
+        splice: () => (point, value) => {
+          return STREAM.test(point) ? rounded(value, roundToBfloat16) : value;
+        },
+      },
+    ],
+  },
+  {
+    name: 'gelu-table',
+    group: 'narrow precision',
+    mistake: 'GELU is looked up in a table of float16 numbers',
+    symptom: 'errors of some ten-thousandths in every row',
+    fix: 'compute it (llama.cpp has such a table, unless it is built without GGML_GELU_FP16)',
+    variants: ({ config }) =>
+      when(
+        config.layers.some(({ feedForward: own }) => own.kind !== 'experts' && isGelu(own.activation)),
+        { splice: hiddenAs(tabulated) },
+      ),
+  },
   {
     name: 'bfloat16-accumulate',
     group: 'narrow precision',
-    mistake: 'projections back to the residual stream add up their products in bfloat16',
+    mistake: 'projections back to the residual stream round their sums to bfloat16 after each product',
     symptom: 'errors of some hundredths, which grow with the width',
     fix: 'accumulate in float32, and round the result',
     variants: ({ config }) =>

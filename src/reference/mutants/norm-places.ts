@@ -17,7 +17,7 @@ const exchanged: Change = (parts) => {
   return weights(config(parts));
 };
 
-const postForPre: Change = (parts) => {
+const preForPost: Change = (parts) => {
   const config = branches((branch) => ({
     ...branch,
     inputNorm: branch.sumNorm ?? branch.inputNorm,
@@ -27,7 +27,7 @@ const postForPre: Change = (parts) => {
   return weights(config(parts));
 };
 
-const preForPost: Change = (parts) => {
+const postForPre: Change = (parts) => {
   const config = branches((branch) =>
     branch.inputNorm && !branch.outputNorm && !branch.sumNorm
       ? { ...branch, inputNorm: null, sumNorm: branch.inputNorm }
@@ -89,8 +89,7 @@ export const NORM_PLACE_MUTANTS: readonly Mutant[] = [
   {
     name: 'norm-output-for-input',
     group: 'norms',
-    mistake:
-      'norms stand before a part where this model has them after it, or the other way round: pre-norm for post-norm',
+    mistake: 'norms stand before a part where this model has them after it: pre-norm for post-norm',
     symptom: 'every row is off, the first too',
     fix: 'OLMo 2 norms what a part has made; most others norm what goes into it',
     variants: (model) =>
@@ -108,7 +107,7 @@ export const NORM_PLACE_MUTANTS: readonly Mutant[] = [
     variants: (model) =>
       when(
         someBranch(model, ({ sumNorm }) => sumNorm),
-        { parts: postForPre },
+        { parts: preForPost },
       ),
   },
   {
@@ -121,7 +120,7 @@ export const NORM_PLACE_MUTANTS: readonly Mutant[] = [
       when(
         someBranch(model, ({ inputNorm, outputNorm, sumNorm }) => inputNorm && !outputNorm && !sumNorm) &&
           !model.config.layers.some(({ parallel }) => parallel),
-        { parts: preForPost },
+        { parts: postForPre },
       ),
   },
   {

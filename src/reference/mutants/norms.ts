@@ -1,8 +1,7 @@
 /** Mistakes of norms. */
 import type { NormConfig } from '../../math/norm.js';
 import type { Model } from '../../model/load.js';
-import { roundToBfloat16 } from '../../tensor/dtype.js';
-import { type Floats, flat, zerosLike } from '../../tensor/tensor.js';
+import type { Floats } from '../../tensor/tensor.js';
 import { normsOf } from '../features/parts.js';
 import { type Change, norms, normWeights } from './change.js';
 import { type Mutant, type Variant, when } from './mutant.js';
@@ -31,8 +30,6 @@ function epsilons(model: Model): readonly Variant[] {
     parts: norms((norm) => ({ ...norm, eps })),
   }));
 }
-
-const NORMED = /(\.(attention|feed_forward)\.(input|output_norm)|^final_norm)$/;
 
 export const NORM_MUTANTS: readonly Mutant[] = [
   {
@@ -68,24 +65,6 @@ export const NORM_MUTANTS: readonly Mutant[] = [
     variants: epsilons,
   },
   {
-    name: 'norm-in-half',
-    group: 'narrow precision',
-    mistake: 'norms are computed in bfloat16: what they make is rounded to it',
-    symptom: 'errors of some thousandths in every row',
-    fix: 'norm in float32, and round the result',
-    variants: (model) =>
-      when(normsOf(model.config).length > 0, {
-        splice: () => (point, value) => {
-          if (!NORMED.test(point)) return value;
-          const own = zerosLike(value, value.shape);
-          flat(value).forEach((x, i) => {
-            own.data[i] = roundToBfloat16(x);
-          });
-          return own;
-        },
-      }),
-  },
-  {
     name: 'rms-for-layer-norm',
     group: 'norms',
     mistake: 'the mean is not taken away: an RMS norm where a layer norm should be',
@@ -113,7 +92,7 @@ export const NORM_MUTANTS: readonly Mutant[] = [
     name: 'norm-unbiased',
     group: 'norms',
     mistake: 'the variance of layer norms is divided by D - 1',
-    symptom: 'every row is off by the same small factor',
+    symptom: 'what is normed is off by the same small factor in every row: sqrt((D - 1) / D)',
     fix: "divide by D: torch.var has unbiased=True for its default, layer norms don't",
     variants: (model) =>
       when(

@@ -1,4 +1,5 @@
 /** Mistakes of the embedding and of the output head. */
+import { roundToBfloat16 } from '../../tensor/dtype.js';
 import { rowsOfMatrix } from '../../tensor/matrix.js';
 import { embedding, head, headWeights, matrixOf, valuesOf } from './change.js';
 import { type Mutant, when } from './mutant.js';
@@ -11,6 +12,18 @@ export const OUTPUT_MUTANTS: readonly Mutant[] = [
     symptom: 'every row is off, the first too',
     fix: 'multiply by sqrt(D) (Gemma), or by embedding_multiplier (Granite), scale_emb (MiniCPM)',
     variants: ({ config }) => when(config.embedding.scale !== 1, { parts: embedding({ scale: 1 }) }),
+  },
+  {
+    name: 'embedding-factor-rounded',
+    group: 'embedding and output',
+    mistake:
+      'the factor of embedded tokens is rounded to bfloat16, as Gemma was trained, where this model has it whole',
+    symptom: 'every row is off by a part in a thousand or less, embeddings too',
+    fix: "round sqrt(D) where the pass is in bfloat16 alone (transformers makes it a tensor of the model's dtype)",
+    variants: ({ config: { embedding: own } }) =>
+      when(!own.norm && Math.abs(roundToBfloat16(own.scale) / own.scale - 1) > 1e-6, {
+        parts: embedding({ scale: roundToBfloat16(own.scale) }),
+      }),
   },
   {
     name: 'embedding-factor-extra',

@@ -77,7 +77,7 @@ export const POSITION_MUTANTS: readonly Mutant[] = [
     variants: (model) => {
       const learned = learnedOf(model);
       if (!learned) return []; // what rope and ALiBi do depends on distances alone
-      return [1, 2, 3, 4, 8].map((count) => ({
+      return [1, 2, 3, 4, 5, 6, 7, 8].map((count) => ({
         label: `${count}`,
         parts: learnedRows((row, _, rows) => Math.min(row + count, rows - 1)),
       }));

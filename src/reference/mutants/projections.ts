@@ -103,7 +103,7 @@ export const PROJECTION_MUTANTS: readonly Mutant[] = [
     mistake:
       'a fused projection is split in the wrong order: queries, keys and values of each head together, or side by side',
     symptom: 'all rows are garbage, and no shape is wrong',
-    fix: 'GPT-2, Phi-3: [q; k; v]; GPT-NeoX, BLOOM, Falcon: of each head its query, key and value',
+    fix: 'GPT-2, Phi-3: [q; k; v]; GPT-NeoX, BLOOM: of each head its query, key and value (Falcon has a third order, by key/value head)',
     variants: (model) =>
       groupedOf(model).some(({ queryHeads, keyValueHeads }) => queryHeads === keyValueHeads && queryHeads > 1)
         ? (['by head', 'side by side'] as const).map((way) => ({
@@ -146,7 +146,7 @@ export const PROJECTION_MUTANTS: readonly Mutant[] = [
     name: 'output-bias-missing',
     group: 'heads',
     mistake: "the bias of attention's output projection is left out",
-    symptom: 'every row is off by the same amount',
+    symptom: 'what the projection makes is off by the same vector in every row',
     fix: 'load o_proj.bias',
     variants: ({ weights }) =>
       when(

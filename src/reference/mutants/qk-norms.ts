@@ -45,7 +45,7 @@ export const QK_NORM_MUTANTS: readonly Mutant[] = [
     group: 'scores',
     mistake: 'queries and keys are not normed',
     symptom: 'the first token is right, and scores are far too large or too small for all others',
-    fix: 'norm queries and keys before rope (q_norm, k_norm)',
+    fix: 'norm queries and keys (q_norm, k_norm): before rope, in Llama 4 after it',
     variants: (model) =>
       when(
         groupedOf(model).some(({ qkNorm }) => qkNorm),

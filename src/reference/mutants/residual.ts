@@ -1,10 +1,9 @@
 /** Mistakes of the residual stream. */
 import type { BranchConfig } from '../../model/config.js';
 import type { Model } from '../../model/load.js';
-import { roundToBfloat16 } from '../../tensor/dtype.js';
-import { flat, zerosLike } from '../../tensor/tensor.js';
+import { flat, type Tensor, zerosLike } from '../../tensor/tensor.js';
 import { branches, type Change, layers } from './change.js';
-import { type Mutant, when } from './mutant.js';
+import { type Mutant, type Mutation, when } from './mutant.js';
 
 const someBranch = ({ config }: Model, has: (branch: BranchConfig) => boolean) =>
   config.layers.some(({ attentionBranch, feedForwardBranch }) => has(attentionBranch) || has(feedForwardBranch));
@@ -29,6 +28,38 @@ const sequential: Change = ({ config, weights }) => ({
   },
 });
 
+/** Parts one after the other, each added to what went into it. */
+const isPlain = (model: Model) =>
+  !isParallel(model) && !someBranch(model, ({ sumNorm, addsToNormed }) => sumNorm !== null || addsToNormed);
+
+/** What a branch is added to is taken away again. @param sum where it was added, in each layer */
+function withoutStream(sum: 'attention.residual' | 'output'): NonNullable<Mutation['splice']> {
+  const isBefore = sum === 'output' ? /^layers\.\d+\.attention\.residual$/ : /^(embeddings|layers\.\d+\.output)$/;
+  const isSum = sum === 'output' ? /^layers\.\d+\.output$/ : /^layers\.\d+\.attention\.residual$/;
+  return () => {
+    let before: Tensor | null = null;
+    return (point, value) => {
+      if (isSum.test(point) && before) return difference(value, before);
+      if (isBefore.test(point)) before = copied(value);
+      return value;
+    };
+  };
+}
+
+function copied(x: Tensor): Tensor {
+  const copy = zerosLike(x, x.shape);
+  copy.data.set(flat(x));
+  return copy;
+}
+
+function difference(a: Tensor, b: Tensor): Tensor {
+  const own = copied(a);
+  flat(b).forEach((value, i) => {
+    own.data[i] = own.data[i]! - value;
+  });
+  return own;
+}
+
 export const RESIDUAL_MUTANTS: readonly Mutant[] = [
   {
     name: 'sequential-for-parallel',
@@ -45,7 +76,7 @@ export const RESIDUAL_MUTANTS: readonly Mutant[] = [
     symptom: 'every row is off, the first too',
     fix: 'add what attention has made before the feed-forward layer sees x',
     variants: (model) =>
-      when(!isParallel(model) && !someBranch(model, ({ sumNorm, addsToNormed }) => sumNorm !== null || addsToNormed), {
+      when(isPlain(model), {
         parts: layers((layer) => ({ ...layer, parallel: 'own-norms' })),
       }),
   },
@@ -91,48 +122,54 @@ export const RESIDUAL_MUTANTS: readonly Mutant[] = [
     name: 'attention-residual-missing',
     group: 'residual stream',
     mistake: 'what attention makes takes the place of x, and is not added to it',
-    symptom: 'every row is garbage from the first layer on',
+    symptom: 'attention.output is right, and attention.residual is the same',
     fix: 'x = x + attention(norm x)',
-    variants: (model) =>
-      when(!isParallel(model) && !someBranch(model, ({ sumNorm, addsToNormed }) => sumNorm !== null || addsToNormed), {
-        splice: () => {
-          let [before, residual] = [null as ReturnType<typeof zerosLike> | null, null as ReturnType<typeof zerosLike> | null]; // biome-ignore format: one thought
+    variants: (model) => when(isPlain(model), { splice: withoutStream('attention.residual') }),
+  },
+  {
+    name: 'feed-forward-residual-missing',
+    group: 'residual stream',
+    mistake: 'what the feed-forward layer makes takes the place of x, and is not added to it',
+    symptom: "feed_forward.output is right, and the layer's output is the same",
+    fix: 'x = x + feed_forward(norm x)',
+    variants: (model) => when(isPlain(model), { splice: withoutStream('output') }),
+  },
+  {
+    name: 'last-layer-missing',
+    group: 'residual stream',
+    mistake: 'the last layer is not run: the loop ends one too early',
+    symptom: 'all layers are right but the last, whose output is its input',
+    fix: 'run num_hidden_layers layers, from 0 on',
+    variants: ({ config }) =>
+      when(config.layers.length > 1, {
+        splice: (model) => {
+          const last = model.config.layers.length - 1;
+          let before: Tensor | null = null;
           return (point, value) => {
-            if (point === 'embeddings' || point.endsWith('.output')) {
-              const isLayers = point === 'embeddings' || /^layers\.\d+\.output$/.test(point);
-              if (isLayers) {
-                before = zerosLike(value, value.shape);
-                before.data.set(flat(value));
-              }
-              return value;
-            }
-            if (!point.endsWith('.attention.residual') || !before) return value;
-            residual = zerosLike(value, value.shape);
-            const [own, x] = [flat(value), flat(before)];
-            for (let i = 0; i < own.length; i++) residual.data[i] = own[i]! - x[i]!;
-            return residual;
+            if (point === `layers.${last - 1}.output`) before = copied(value);
+            return point === `layers.${last}.output` && before ? before : value;
           };
         },
       }),
   },
   {
-    name: 'residual-in-half',
-    group: 'narrow precision',
-    mistake: 'the residual stream is kept in bfloat16',
-    symptom: 'errors of some thousandths, which grow from layer to layer',
-    fix: 'keep it in float32, or compare with --emulate bfloat16 if that is meant',
-    variants: () => [
-      {
-        label: '',
-        splice: () => (point, value) => {
-          if (!/(^embeddings|^layers\.\d+\.(attention\.residual|output))$/.test(point)) return value;
-          const own = zerosLike(value, value.shape);
-          flat(value).forEach((x, i) => {
-            own.data[i] = roundToBfloat16(x);
-          });
-          return own;
-        },
-      },
-    ],
+    name: 'layers-share-weights',
+    group: 'residual stream',
+    mistake:
+      'all layers have the weights of the first: the number of the layer is missing in the names that are loaded',
+    symptom: 'the first layer is right, and the second is off',
+    fix: 'load model.layers.{i}. for each i',
+    variants: ({ config: { layers: all } }) => {
+      const { attention, feedForward } = all[0]!;
+      const isAlike = all.every(
+        (layer) => layer.attention.kind === attention.kind && layer.feedForward.kind === feedForward.kind,
+      );
+      return when(all.length > 1 && isAlike, {
+        parts: ({ config, weights }) => ({
+          config,
+          weights: { ...weights, layers: weights.layers.map(() => weights.layers[0]!) },
+        }),
+      });
+    },
   },
 ];

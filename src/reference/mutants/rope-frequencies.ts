@@ -13,7 +13,8 @@ const unscaled = (own: Rope) => frequenciesOf(own.theta ?? 10000, own.dim);
 
 const isScaled = (own: Rope) => unscaled(own).some((frequency, i) => Math.abs(frequency - own.frequencies[i]!) > 1e-9);
 
-const THETAS = [10_000, 100_000, 500_000, 1_000_000];
+/** Of Llama and most others, Code Llama's kin, gpt-oss, Llama 3, Mixtral and Qwen, Qwen 2.5's long ones. */
+const THETAS = [10_000, 100_000, 150_000, 500_000, 1_000_000, 10_000_000];
 
 function thetas(model: Model): readonly Variant[] {
   return THETAS.filter((theta) => hasRope(model, (own) => own.theta !== theta && own.dim > 2 && !isScaled(own))).map(
@@ -81,7 +82,7 @@ export const ROPE_FREQUENCY_MUTANTS: readonly Mutant[] = [
     group: 'positions',
     mistake: 'cos and sin are not multiplied by the attention factor of the scaled rope (yarn, longrope)',
     symptom: 'attention is a little too flat everywhere',
-    fix: 'multiply cos and sin by 0.1 ln(factor) + 1, or by what the config gives',
+    fix: 'multiply cos and sin by attention_factor; without one yarn has 0.1 ln(factor) + 1, longrope sqrt(1 + ln(factor) / ln(original context))',
     variants: (model) =>
       when(
         hasRope(model, ({ magnitude }) => magnitude !== 1),

@@ -16,9 +16,8 @@ export const ROPE_MUTANTS: readonly Mutant[] = [
   {
     name: 'rope-interleaved',
     group: 'positions',
-    mistake:
-      'rope rotates neighbouring values (0, 1), (2, 3), ... where the model pairs the two halves (0, R/2), (1, R/2 + 1), ...',
-    symptom: 'the first token is right, and later ones drift away with their distance',
+    mistake: 'rope rotates neighbouring values (0, 1), (2, 3), ... where the model pairs the two halves i and i + R/2',
+    symptom: 'queries and keys are right before rope, and after it at position 0 alone',
     fix: 'rotate (i, i + R/2), or permute the rows of the query and key projections once, as converters of GGUF do',
     variants: (model) =>
       when(
@@ -31,7 +30,7 @@ export const ROPE_MUTANTS: readonly Mutant[] = [
     group: 'positions',
     mistake:
       'rope rotates the two halves (0, R/2), (1, R/2 + 1), ... where the model pairs neighbouring values (0, 1), (2, 3), ...',
-    symptom: 'the first token is right, and later ones drift away with their distance',
+    symptom: 'queries and keys are right before rope, and after it at position 0 alone',
     fix: 'rotate (2i, 2i + 1)',
     variants: (model) =>
       when(
@@ -43,7 +42,8 @@ export const ROPE_MUTANTS: readonly Mutant[] = [
     name: 'rope-missing',
     group: 'positions',
     mistake: 'queries and keys are not rotated',
-    symptom: 'the order of words before the current one does not matter',
+    symptom:
+      'the first token is right, and all others are off: in the first layer the order of the words before does not matter',
     fix: 'rotate queries and keys to their positions before they are multiplied, and before keys are stored',
     variants: (model) =>
       when(hasRope(model), {

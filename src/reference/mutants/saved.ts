@@ -63,7 +63,7 @@ export const SAVED_MUTANTS: readonly Mutant[] = [
     symptom: 'all logits are wrong by one factor, and every token is right',
     fix: 'dump what the head gives, before sampling changes it',
     variants: () =>
-      [0.6, 0.7, 0.8].map((temperature) => ({
+      [0.5, 0.6, 0.7, 0.8, 0.9, 1.3, 1.5, 2].map((temperature) => ({
         label: `temperature ${temperature}`,
         saves: ofLogits((row) => {
           for (let i = 0; i < row.length; i++) row[i] = row[i]! / temperature;

@@ -1,8 +1,6 @@
 import type { Model } from '../../model/load.js';
-import { roundToBfloat16, roundToFloat16 } from '../../tensor/dtype.js';
-import type { Floats } from '../../tensor/tensor.js';
 import { grouped, groupedOf, keyDim, scale } from './change.js';
-import { withWeights } from './kernels.js';
+import { softmaxIn, withWeights } from './kernels.js';
 import { type Mutant, when } from './mutant.js';
 
 const scalesOf = ({ config }: Model) => config.layers.map(({ attention }) => attention.scale);
@@ -10,21 +8,6 @@ const scalesOf = ({ config }: Model) => config.layers.map(({ attention }) => att
 const defaultScale = (attention: Parameters<typeof keyDim>[0]) => 1 / Math.sqrt(keyDim(attention));
 
 const differs = (a: number, b: number) => Math.abs(a / b - 1) > 1e-9;
-
-/** softmax with every operation rounded to 16 bits, over all but the greatest exactly as PyTorch orders them: difference, exponent, sum, quotient. */
-function softmaxIn(round: (x: number) => number, scores: Floats, count: number, sink: number | null): void {
-  let greatest = sink ?? Number.NEGATIVE_INFINITY;
-  for (let i = 0; i < count; i++) {
-    scores[i] = round(scores[i]!);
-    greatest = Math.max(greatest, scores[i]!);
-  }
-  let sum = sink === null ? 0 : round(Math.exp(round(round(sink) - greatest)));
-  for (let i = 0; i < count; i++) {
-    scores[i] = round(Math.exp(round(scores[i]! - greatest)));
-    sum = round(sum + scores[i]!);
-  }
-  for (let i = 0; i < count; i++) scores[i] = round(scores[i]! / sum);
-}
 
 export const SCORE_MUTANTS: readonly Mutant[] = [
   {
@@ -117,25 +100,6 @@ export const SCORE_MUTANTS: readonly Mutant[] = [
             )(layer, own),
         },
       ),
-  },
-  {
-    name: 'softmax-in-half',
-    group: 'narrow precision',
-    mistake: 'softmax is computed in 16 bits',
-    symptom: 'errors of some thousandths, which grow with the number of keys',
-    fix: 'compute it in float32, whatever dtype the rest has',
-    variants: () =>
-      (
-        [
-          ['bfloat16', roundToBfloat16],
-          ['float16', roundToFloat16],
-        ] as const
-      ).map(([label, round]) => ({
-        label,
-        attends: withWeights(({ h, seen, scores }, { sinkLogits_H }) =>
-          softmaxIn(round, scores, seen.count, sinkLogits_H && sinkLogits_H[h]!),
-        ),
-      })),
   },
   {
     name: 'sinks-missing',

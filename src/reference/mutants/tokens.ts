@@ -15,7 +15,7 @@ export const TOKEN_MUTANTS: readonly Mutant[] = [
     mistake: 'the first token (BOS) is fed twice, once by the tokenizer and once by a template',
     symptom: 'every row is off, the text stays sensible, and positions are one further',
     fix: 'tokenise without special tokens where the template has written them',
-    variants: () => [{ label: '', feeds: (ids) => ({ ids: [ids[0]!, ...ids], first: 1 }), byPass: false }],
+    variants: () => [{ label: '', feeds: (ids) => ({ ids: [ids[0]!, ...ids], first: 1 }) }],
     sameAs: { 'padding-seen': 'one token of padding that is the first token' },
   },
   {

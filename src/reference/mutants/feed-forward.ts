@@ -25,7 +25,7 @@ const KINDS: Readonly<Record<string, readonly Activation[]>> = {
 
 const kindOf = (activation: Activation) => Object.keys(KINDS).find((kind) => KINDS[kind]!.includes(activation))!;
 
-const isGelu = (activation: Activation) => kindOf(activation).startsWith('gelu');
+export const isGelu = (activation: Activation) => kindOf(activation).startsWith('gelu');
 
 const active = (activation: Activation) => dense((own) => ({ ...own, activation }));
 

@@ -1,11 +1,17 @@
-/** Numbers of too few bits, beside those of norms, softmax and the residual stream. */
+/** Numbers of too few bits. */
 
-import type { Linear } from '../../math/linear.js';
+import { activate, multiply } from '../../math/elementwise.js';
+import { type Linear, linear } from '../../math/linear.js';
+import type { DenseConfig } from '../../model/config.js';
 import type { Model } from '../../model/load.js';
-import { roundTo16, roundToBfloat16, tableOf } from '../../tensor/dtype.js';
+import type { DenseWeights } from '../../model/weights.js';
+import { roundTo16, roundToBfloat16, roundToFloat16, tableOf } from '../../tensor/dtype.js';
 import { type Matrix, widenInto } from '../../tensor/matrix.js';
 import { flat, type Tensor, tensor, zerosLike } from '../../tensor/tensor.js';
+import { normsOf } from '../features/parts.js';
 import { matrices, matrixOf, valuesOf } from './change.js';
+import { hiddenAs, isGelu } from './feed-forward.js';
+import { softmaxIn, withWeights } from './kernels.js';
 import { type Mutant, when } from './mutant.js';
 
 /** y = x W^T, each sum rounded to bfloat16 after every product that is added. */

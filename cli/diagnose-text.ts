@@ -30,12 +30,19 @@ function adviceLines([best, ...others]: readonly [Explanation, ...Explanation[]]
 }
 
 function nearestLines({ nearest }: Diagnosis): string[] {
-  return nearest.length === 0 ? [] : ['nearest:', ...nearest.map((own) => `  ${explanationText(own)}`)];
+  const next =
+    'next: touchstone compare --bisect says which tensors are wrong by themselves; dump more of those around the first divergence';
+  return [...(nearest.length === 0 ? [] : ['nearest:', ...nearest.map((own) => `  ${explanationText(own)}`)]), next];
 }
 
 function aboutLines({ first, theirs, ours, dtype, evidence, candidates, runs }: Diagnosis): string[] {
   const tried = candidates > 0 ? `; ${candidates} mistakes that this model can have were tried, in ${runs} runs` : '';
-  const by = evidence.length > 0 ? `, by ${evidence.length} of their tensors` : '';
+  const by =
+    evidence.length > 1
+      ? `, by ${evidence.length} of their tensors`
+      : evidence.length === 1
+        ? `, by ${evidence[0]} alone`
+        : '';
   return [
     ...(first === null ? [] : [`first divergence: ${first}`]),
     `${theirs} (${dtype}) against ${ours}${by}${tried}.`,

@@ -1,16 +1,17 @@
-import type { Command } from 'commander';
+import { type Command, Option } from 'commander';
 import { diagnose } from '../src/reference/diagnose/index.js';
 import { openDump } from '../src/reference/dump/open.js';
 import { type DumpFlags, dumpOptions, readingOf } from './compare-options.js';
 import { diagnosisText } from './diagnose-text.js';
 import { load } from './load-model.js';
-import { GROUPS, modelOption, newCommand, pause } from './options.js';
+import { GROUPS, modelOption, newCommand, pause, wholeNumber } from './options.js';
 import { progressBar, withBar } from './progress.js';
 import { type RunFlags, runOptions } from './run-options.js';
 
 interface Flags extends DumpFlags, RunFlags {
   readonly model: string;
   readonly pairs: boolean;
+  readonly promptTokens?: number;
   readonly json?: true;
 }
 
@@ -26,7 +27,13 @@ export function diagnoseCommand(): Command {
     .addOption(modelOption());
   return runOptions(
     dumpOptions(command)
-      .option('--no-pairs', 'look for one mistake alone, not for two together')
+      .addOption(
+        new Option(
+          '--prompt-tokens <n>',
+          'tokens of their first pass, after which they went on one at a time (default: input_ids)',
+        ).argParser(wholeNumber(1)),
+      )
+      .option('--no-pairs', 'look for one mistake alone, not for two together, which takes longest')
       .optionsGroup(GROUPS.output)
       .option('--json', 'one JSON object'),
   )
@@ -40,10 +47,11 @@ export function diagnoseCommand(): Command {
           diagnose(theirs, model, {
             ...reading,
             pairs: flags.pairs,
+            promptTokens: flags.promptTokens,
             prefillChunk: flags.prefillChunk,
             ignoreConfigKeys: flags.ignoreConfigKey,
             pause,
-            progress: (runs) => update(runs, Math.max(runs, 100)),
+            progress: update,
           }),
         );
         const embedded = 'No --model was given: ours is the model that comes with touchstone.';
@@ -59,5 +67,7 @@ export function diagnoseCommand(): Command {
 }
 
 const AFTER = `
-The mistakes that it knows: touchstone mutants.
+The mistakes that it knows: touchstone mutants. Those of caches need to know how their tokens were cut into passes: input_ids first (or --prefill-chunk,
+--prompt-tokens), then generated_ids one at a time; pages are of 16 tokens (--cache paged --page-size). Those of quantised caches need --kv-dtype. Mistakes are run by the
+reference kernel, over a cache that keeps everything.
 Exit codes: 0 nothing is wrong, 1 something is, or it could not be compared; 2 wrong usage.`;

@@ -1,7 +1,6 @@
 import type { Command } from 'commander';
 import { Option } from 'commander';
 import { candidatesFor, MUTANT_GROUPS, MUTANTS, type Mutant, mutantNamed } from '../src/reference/mutants/index.js';
-import { inNamedForm } from '../src/reference/trace/index.js';
 import { printable } from './escape.js';
 import { load } from './load-model.js';
 import { MODEL } from './model-folder.js';
@@ -39,7 +38,7 @@ export function mutantsCommand(): Command {
 async function listedOf(all: readonly Mutant[], flags: Flags): Promise<Listed[]> {
   if (flags.model === undefined) return all.map((mutant) => ({ mutant, variants: null }));
   const { model } = await load(flags.model, flags, 'logits');
-  const candidates = candidatesFor(inNamedForm(model, { capture: 'all' }));
+  const candidates = candidatesFor(model);
   return all.flatMap((mutant) => {
     const variants = candidates.filter((own) => own.mutant === mutant).map(({ variant }) => variant.label);
     return variants.length > 0 ? [{ mutant, variants }] : [];

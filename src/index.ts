@@ -215,7 +215,7 @@ export {
   type Parts,
   type Variant,
 } from './reference/mutants/index.js';
-export { mutated } from './reference/mutants/run.js';
+export { type Computed, type Kept, type ModelPart, type MutantRun, runMutated } from './reference/mutants/run.js';
 export { PRESETS, type Preset, presetOf } from './reference/presets.js';
 export {
   type LossyChoice,

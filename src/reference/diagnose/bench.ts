@@ -26,12 +26,12 @@ export interface BenchOptions {
   readonly ids: readonly number[];
   readonly passes: readonly number[];
   readonly pause?: (() => Promise<void>) | undefined;
-  /** Told after each run. */
-  readonly progress?: (() => void) | undefined;
+  /** Told after each run of how many are known to come, those that were made included. */
+  readonly progress?: ((runs: number, of: number) => void) | undefined;
 }
 
 /** The plain way to compute: each time anew. @param points that are kept beside the ends of layers */
-export function runnerFor({ model, ids, passes, pause, progress }: BenchOptions, points: ReadonlySet<string>): Runner {
+export function runnerFor({ model, ids, passes, pause }: BenchOptions, points: ReadonlySet<string>): Runner {
   const keeps = (point: string) => points.has(point) || isEndOfLayer(point);
   return async ({ mutation }, { part, tokens = ids.length }) => {
     try {
@@ -46,8 +46,6 @@ export function runnerFor({ model, ids, passes, pause, progress }: BenchOptions,
       // A mistake may ask for what cannot be: a position that no row was learned for, an id beyond the vocabulary.
       if (error instanceof RequestError || error instanceof UsageError || error instanceof ShapeError) return null;
       throw error;
-    } finally {
-      progress?.();
     }
   };
 }
@@ -71,6 +69,9 @@ export class Bench {
   readonly layers: number;
   private readonly run: Runner;
   private readonly options: BenchOptions;
+  /** Those that were made. */
+  runs = 0;
+  private expected = 0;
   private readonly ends = new Map<string, Computed>();
   private own: Promise<Computed | null> | null = null;
 
@@ -78,7 +79,17 @@ export class Bench {
     this.evidence = evidence;
     this.options = options;
     this.layers = options.model.config.layers.length;
-    this.run = run;
+    this.run = async (hypothesis, part) => {
+      const computed = await run(hypothesis, part);
+      this.runs++;
+      options.progress?.(this.runs, Math.max(this.expected, this.runs));
+      return computed;
+    };
+  }
+
+  /** So many runs are about to be made. */
+  expects(count: number): void {
+    this.expected = this.runs + count;
   }
 
   /** Over the whole model, or over the first tokens alone. */

@@ -1,4 +1,5 @@
 /** Says why another implementation differs: which mistake reproduces its numbers. */
+import { expectSize } from '../../errors.js';
 import type { Model } from '../../model/load.js';
 import type { ComparedDtype, Comparison } from '../compare/comparison.js';
 import { type CompareOptions, compare } from '../compare/index.js';
@@ -15,15 +16,18 @@ import { Bench, type BenchOptions, runnerFor } from './bench.js';
 import type { Conclusion, Diagnosis, Explanation } from './diagnosis.js';
 import { type Evidence, evidenceOf, type Reading } from './evidence.js';
 import { changesHead, hypothesesFor } from './hypothesis.js';
-import { otherSource, otherTokens } from './other.js';
+import { otherSource } from './other-source.js';
+import { otherTokens } from './other-tokens.js';
 import { isExplained, type Score, scoreOf } from './score.js';
 import { type Found, type Scored, search } from './search.js';
 
 export interface DiagnoseOptions extends Omit<CompareOptions, 'bisect' | 'spliceAt' | 'progress'> {
   /** Look for two mistakes together where one does not explain it; true by default. */
   readonly pairs?: boolean | undefined;
-  /** Told after each run of a hypothesis. */
-  readonly progress?: ((runs: number) => void) | undefined;
+  /** How many of their tokens the first pass was fed, where that is neither all of `input_ids` nor `prefillChunk`: then one at a time. */
+  readonly promptTokens?: number | undefined;
+  /** Told after each run of a hypothesis of how many are known to come; more may follow. */
+  readonly progress?: ((runs: number, of: number) => void) | undefined;
 }
 
 /**
@@ -34,7 +38,7 @@ export interface DiagnoseOptions extends Omit<CompareOptions, 'bisect' | 'splice
 export async function diagnose(theirs: Dump | string, model: Model, options: DiagnoseOptions = {}): Promise<Diagnosis> {
   const dump = withRunNames(typeof theirs === 'string' ? openDump(theirs) : theirs, options.map);
   try {
-    const { progress: _, pairs: __, ...comparing } = options;
+    const { progress: _, pairs: __, promptTokens: ___, ...comparing } = options;
     const comparison = await compare(dump, model, comparing);
     return await new Case(dump, inNamedForm(model, { capture: 'all' }), comparison, options).diagnosed();
   } finally {
@@ -112,18 +116,17 @@ class Case {
       ids: this.ids,
       passes: passesOf(tokensOf(this.dump).inputIds?.length ?? this.ids.length, this.ids.length, this.options),
       pause: this.options.pause,
-      progress: () => {
-        this.runs++;
-        this.options.progress?.(this.runs);
-      },
+      progress: this.options.progress,
     };
     const points = new Set(evidence.map(({ name }) => name));
     const bench = new Bench(evidence, options, runnerFor(options, points));
+    // Where theirs is no number, no second mistake makes a difference.
+    const isNumber = evidence.every(({ theirs }) => !theirs.some(Number.isNaN));
     const hypotheses = hypothesesFor(options.model);
     this.candidates = new Set(hypotheses.map(({ faults }) => faults[0]!.mutant)).size;
     let elsewhere: Conclusion | null = null;
     const found = await search(bench, hypotheses, {
-      pairs,
+      pairs: pairs && isNumber,
       among: async () => {
         elsewhere = await this.tokens(options.model, evidence, reference);
         if (elsewhere) return null;
@@ -133,6 +136,7 @@ class Case {
         return source.byHead ? (one) => changesHead(one, options.model) : null;
       },
     });
+    this.runs += bench.runs;
     return { found, bench, other: found.explained.length > 0 ? null : elsewhere };
   }
 
@@ -154,6 +158,7 @@ class Case {
   private told(conclusion: Conclusion, looked: Looked | null, ...notes: readonly string[]): Diagnosis {
     const { theirs, ours, dtype, verdict } = this.comparison;
     const first = firstOf(this.comparison);
+    const isSaved = notes.includes(SAVED_NOTE);
     const evidence = looked?.bench.evidence ?? [];
     const nearest = conclusion.kind === 'unknown' ? (looked?.found.nearest ?? []).slice(0, 3) : [];
     return {
@@ -163,12 +168,15 @@ class Case {
       dtype,
       verdict,
       off: looked?.found.reference.relative ?? 0,
-      first: first && firstText(first).replace(/^first at /, ''),
+      first: isSaved ? placeText(looked!) : first && firstText(first).replace(/^first at /, ''),
       nearest: nearest.map((scored) => explanationOf(scored, evidence)),
       evidence: evidence.map(({ name }) => name),
       candidates: this.candidates,
       runs: this.runs,
-      notes: [...notes, ...this.comparison.notes],
+      notes: [
+        ...notes,
+        ...this.comparison.notes.filter((note) => !isSaved || !note.startsWith('Their values are numbers of')),
+      ],
     };
   }
 }
@@ -184,15 +192,26 @@ const NEARLY_ALL = 50;
 const SAVED_NOTE =
   'Their values are of 16 bits, and lie where those of float32 do that were rounded when they were saved: judged so.';
 
+/** Where theirs and ours part by what was gone by. */
+function placeText({ found, bench }: Looked): string | null {
+  const { parts } = found.reference;
+  if (parts === null) return null;
+  const { name, theirName } = bench.evidence[parts.tensor]!;
+  return `${name}${name === theirName ? '' : ` (theirs: ${theirName})`}, position ${parts.position}`;
+}
+
 /** Points that passes go on with. */
 function isPlain(point: string): boolean {
   return !/\.attention\.(scores|probabilities)$/.test(point);
 }
 
 /** The prompt in one pass or in chunks, then a token at a time. */
-function passesOf(prompt: number, tokens: number, { prefillChunk = prompt }: DiagnoseOptions): number[] {
+function passesOf(given: number, tokens: number, { promptTokens = given, prefillChunk }: DiagnoseOptions): number[] {
+  expectSize('promptTokens (--prompt-tokens)', promptTokens);
+  const prompt = Math.min(promptTokens, tokens);
+  const chunk = prefillChunk ?? prompt;
   const chunks: number[] = [];
-  for (let from = 0; from < prompt; from += prefillChunk) chunks.push(Math.min(prefillChunk, prompt - from));
+  for (let from = 0; from < prompt; from += chunk) chunks.push(Math.min(chunk, prompt - from));
   return [...chunks, ...Array<number>(tokens - prompt).fill(1)];
 }
 

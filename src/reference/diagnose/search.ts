@@ -18,8 +18,6 @@ export interface Found {
   readonly explained: readonly Scored[];
   /** Those that come nearest, the best first; none is farther off than ours. */
   readonly nearest: readonly Scored[];
-  /** How many runs were made. */
-  readonly tried: number;
 }
 
 export interface SearchOptions {
@@ -45,7 +43,6 @@ class Search {
   private readonly bench: Bench;
   private readonly hypotheses: readonly Hypothesis[];
   private readonly whole = new Map<string, Scored>();
-  private tried = 0;
 
   constructor(bench: Bench, hypotheses: readonly Hypothesis[]) {
     this.bench = bench;
@@ -101,16 +98,22 @@ class Search {
     for (const { hypothesis } of promising.slice(0, KEPT)) {
       // Where it parts from theirs decides where the other mistake is looked for, so its own noise counts.
       const score = await this.bench.scoreWithNoise(hypothesis);
-      this.tried++;
-      if (score) await this.pairsWith(hypothesis, score, among);
+      if (score) await this.pairsWith(hypothesis, score, reference, among);
       if (this.explained(reference).length > 0) return;
     }
     await this.pairsThatBegin(reference, first, among);
     await this.sharpen(reference);
   }
 
-  private async pairsWith(one: Hypothesis, score: Score, among: (one: Hypothesis) => boolean): Promise<void> {
+  private async pairsWith(
+    one: Hypothesis,
+    score: Score,
+    reference: Score,
+    among: (one: Hypothesis) => boolean,
+  ): Promise<void> {
     const stage = this.bench.stageOf(score);
+    // Of logits alone the part is always all of it: then all pairs are tried together.
+    if (stage.tokens !== undefined && score.parts?.position === reference.parts!.position) return;
     const others = this.hypotheses
       .filter(({ mutation }) => stage.from === 0 || !mutation.feeds)
       .filter((other) => among(one) || among(other));
@@ -129,7 +132,6 @@ class Search {
     for (const { hypothesis } of first) {
       if ((await this.bench.beginsAt(stage, hypothesis)) === reference.parts!.tensor) there.push(hypothesis);
     }
-    this.tried += first.length;
     const few = there.slice(0, TOGETHER);
     const pairs = few.flatMap((a, i) =>
       few.slice(i + 1).flatMap((b) => (among(a) || among(b) ? (together(a, b) ?? []) : [])),
@@ -145,10 +147,10 @@ class Search {
     before: Hypothesis,
   ): Promise<readonly Scored[]> {
     const all: Scored[] = [];
+    this.bench.expects(hypotheses.length);
     for (const hypothesis of hypotheses) {
       if (stage.from > 0 && before === NOTHING && hypothesis.mutation.feeds) continue; // seen from the first layer on
       const score = await this.bench.scoreAt(stage, hypothesis, before);
-      this.tried++;
       if (score) all.push({ hypothesis, score });
     }
     return all.sort(byScore);
@@ -158,7 +160,6 @@ class Search {
     const known = this.whole.get(hypothesis.key);
     if (known) return known;
     const score = await this.bench.score(hypothesis);
-    this.tried++;
     if (!score) return null;
     const own = { hypothesis, score };
     this.whole.set(hypothesis.key, own);
@@ -196,7 +197,7 @@ class Search {
 
   private told(reference: Score): Found {
     const nearest = this.ranked().filter(({ hypothesis, score }) => this.isWorth(hypothesis, score, reference));
-    return { reference, explained: this.explained(reference), nearest, tried: this.tried };
+    return { reference, explained: this.explained(reference), nearest };
   }
 }
 

@@ -22,7 +22,7 @@ export function conclusionText({ conclusion, off, verdict }: Diagnosis): string 
     case 'noise':
       return `no output of this checkpoint: ${conclusion.why}.`;
     case 'unknown':
-      return 'no known mutant explains this.';
+      return `no known mutant explains this (reference is off by ${sizeText(off)}).`;
     default:
       return conclusion satisfies never;
   }
@@ -37,7 +37,7 @@ function otherTokensText({ position, given, theirs }: Extract<Conclusion, { kind
   return `other tokens: at position ${position} theirs is of token ${theirs}, not of ${given}.`;
 }
 
-/** "rope-interleaved, at every layer: your port ... " */
+/** "rope-interleaved, at every layer: rope rotates ... " */
 function faultText(fault: ExplainedFault): string {
   return `${faultName(fault)}, ${whereText(fault)}: ${fault.mistake}.`;
 }

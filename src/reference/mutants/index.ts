@@ -2,6 +2,7 @@
 import { UsageError } from '../../errors.js';
 import type { Model } from '../../model/load.js';
 import { nearestOf } from '../dump/canonical.js';
+import { inNamedForm } from '../trace/index.js';
 import { ALIBI_MUTANTS } from './alibi.js';
 import { CACHE_MUTANTS } from './cache.js';
 import { EXPERT_MUTANTS } from './experts.js';
@@ -61,8 +62,9 @@ export const MUTANTS: readonly Mutant[] = [
   ...SAVED_MUTANTS,
 ].sort((a, b) => MUTANT_GROUPS.indexOf(a.group) - MUTANT_GROUPS.indexOf(b.group));
 
-/** Every way in which a model can have every mutant. */
-export function candidatesFor(model: Model): Candidate[] {
+/** Every way in which a model can have every mutant, as `runMutated` runs it. */
+export function candidatesFor(given: Model): Candidate[] {
+  const model = inNamedForm(given, { capture: 'all' });
   return MUTANTS.flatMap((mutant) =>
     mutant.variants(model).map((variant) => ({ mutant, variant, name: nameOf(mutant, variant) })),
   );

@@ -3,6 +3,7 @@ import { assemble, type Model } from '../../model/load.js';
 import { forward } from '../../model/transformer.js';
 import type { Tap } from '../../tensor/tap.js';
 import { type Floats, flat, floatsLike, type Tensor, zerosLike } from '../../tensor/tensor.js';
+import { inNamedForm } from '../trace/index.js';
 import type { Mutation } from './mutant.js';
 
 /** What is run. */
@@ -28,7 +29,7 @@ export interface ModelPart {
 }
 
 /** What a point holds, [T, width]. */
-interface Kept {
+export interface Kept {
   readonly values: Floats;
   readonly width: number;
 }
@@ -39,8 +40,8 @@ export interface Computed {
   readonly firstRow: number;
 }
 
-/** The same model with a mistake. It computes with the reference kernel, over a cache that keeps all. */
-export function mutated({ config, weights, options, files }: Model, { parts, attends }: Mutation): Model {
+/** The same model with what of a mistake is in it: not what is in the pass (splice), what is fed, or what is saved. It computes with the reference kernel, over a cache that keeps all. */
+function mutated({ config, weights, options, files }: Model, { parts, attends }: Mutation): Model {
   const changed = parts?.({ config, weights }) ?? { config, weights };
   const plain = { ...options, cache: 'contiguous', kernel: 'reference', device: 'auto' } as const;
   const model = assemble(changed.config, changed.weights, plain, files);
@@ -49,9 +50,12 @@ export function mutated({ config, weights, options, files }: Model, { parts, att
   return { ...model, components: { ...model.components, layers } };
 }
 
-/** The right model is run with {}. @throws RequestError where the mistake makes a pass impossible */
+/**
+ * The right model is run with {}. Latent attention is run in its naive form, unless one was chosen, whose queries, keys and values are what the paper calls so.
+ * @throws RequestError where the mistake makes a pass impossible
+ */
 export async function runMutated(given: Model, mutation: Mutation, run: MutantRun): Promise<Computed> {
-  const whole = mutated(given, mutation);
+  const whole = mutated(inNamedForm(given, { capture: 'all' }), mutation);
   const part = run.part ?? { from: 0, to: whole.config.layers.length, input: null };
   const model = partOf(whole, part);
   const fed = mutation.feeds?.(run.ids) ?? { ids: run.ids, first: 0 };

@@ -93,8 +93,7 @@ export const POSITION_MUTANTS: readonly Mutant[] = [
   {
     name: 'rope-interleaved',
     group: 'positions',
-    mistake:
-      'rope rotates neighbouring values (0, 1), (2, 3), ... where the model pairs the two halves (0, R/2), (1, R/2 + 1), ...',
+    mistake: 'rope rotates neighbouring values (0, 1), (2, 3), ... where the model pairs the two halves: i and i + R/2',
     symptom: 'the first token is right, and later ones drift away with their distance',
     fix: 'rotate (i, i + R/2), or permute the rows of the query and key projections once, as converters of GGUF do',
     variants: (model) =>
@@ -107,7 +106,7 @@ export const POSITION_MUTANTS: readonly Mutant[] = [
     name: 'rope-half-split',
     group: 'positions',
     mistake:
-      'rope rotates the two halves (0, R/2), (1, R/2 + 1), ... where the model pairs neighbouring values (0, 1), (2, 3), ...',
+      'rope rotates the two halves (0, R/2), (1, R/2 + 1), ... where the model pairs neighbouring values: 2i and 2i + 1',
     symptom: 'the first token is right, and later ones drift away with their distance',
     fix: 'rotate (2i, 2i + 1)',
     variants: (model) =>

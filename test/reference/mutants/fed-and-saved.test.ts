@@ -151,7 +151,7 @@ describe('a quantised cache', () => {
   });
 
   it('kv-fp8-unsaturated becomes NaN where a value reached the largest', async () => {
-    const amax = [0, 1].map(() => ({ keys: [0.1], values: [0.1] })); // of rows that are larger
+    const amax = [0, 1].map(() => ({ keys: [0.1, 0.1], values: [0.1, 0.1] })); // of rows that are larger
     const model = lawModel('tiny-llama-rope3-f16', { kvDtype: { dtype: 'fp8_e4m3', scale: 'tensor', amax } });
     const ids = lawIds(model, TOKENS);
     expect(

@@ -1,6 +1,7 @@
 import { readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { describe, expect, it } from 'vitest';
+import { writeSafetensors } from '../../src/checkpoint/safetensors/write.js';
 import type { Diagnosis } from '../../src/reference/diagnose/diagnosis.js';
 import { openDump } from '../../src/reference/dump/open.js';
 import { touchstone } from '../support/cli.js';
@@ -59,6 +60,26 @@ describe('touchstone diagnose', () => {
     expect(found.evidence).toContain('layers.0.attention.q_rope');
     const { conclusion } = found;
     if (conclusion.kind === 'explained') expect(typeof conclusion.explanations[0].ratio).toBe('number');
+  });
+
+  it('has numbers that JSON has not as texts', () => {
+    const file = join(temporaryFolder(), 'broken.safetensors');
+    const dump = openDump(WRONG);
+    const tensors = [...dump.tensors.values()].map(({ name, shape, read }) => {
+      if (/ids$/.test(name)) return { name, dtype: 'I64', shape, data: BigInt64Array.from(read(), BigInt) } as const;
+      const data = Float32Array.from(read());
+      if (name === 'logits') data[5] = Number.NaN;
+      return { name, dtype: 'F32', shape, data } as const;
+    });
+    dump.close();
+    writeSafetensors(file, tensors);
+    const found = json([file, '--model', MODEL, '--no-pairs'], 1);
+    expect(found.conclusion.kind).toBe('unknown');
+    expect(found.nearest[0]).toMatchObject({
+      faults: [{ name: 'rope-interleaved' }],
+      ratio: 'Infinity',
+      until: 'logits',
+    });
   });
 
   it('takes the tokens from --ids for logits that come without', () => {

@@ -81,7 +81,7 @@ class Search {
     const { to: layer } = this.bench.stageOf(reference);
     if (layer >= this.bench.layers) return;
     for (const { hypothesis, score } of first.slice(0, KEPT)) {
-      if (!isExplained(score)) continue;
+      if (score.ratio > NEAR) continue; // nor is it noise that the mistake makes larger
       const isLast = layer === this.bench.layers - 1;
       for (const where of isLast ? [{ only: layer }] : [{ only: layer }, { from: layer }]) {
         const narrowed = within(hypothesis, where);

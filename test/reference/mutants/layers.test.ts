@@ -154,6 +154,7 @@ describe('both', () => {
     expect(both(named('cache-stale'), named('scale-missing')).byPass).toBe(true);
     expect(both(named('scale-missing'), named('cache-stale')).byPass).toBe(true);
     expect(both(named('scale-missing'), named('scale-twice')).byPass).toBe(false);
+    expect(both(named('bos-twice'), named('cache-stale')).byPass).toBe(true); // the first says that it does not
     const lost = both(named('bos-missing'), named('cache-stale'));
     const singly = await computed(model, lost, ids, { passes: Array(TOKENS).fill(1) });
     const right = await computed(model, named('cache-stale'), ids.slice(1), { passes: Array(TOKENS - 1).fill(1) });

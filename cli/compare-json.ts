@@ -5,7 +5,10 @@ import type { Comparison } from '../src/reference/compare/comparison.js';
  * and "-Infinity", which `Number` reads again in JavaScript and `float` in Python.
  */
 export function comparisonJson(comparison: Comparison): string {
-  return `${JSON.stringify(comparison, (_, value: unknown) =>
-    typeof value === 'number' && !Number.isFinite(value) ? String(value) : value,
-  )}\n`;
+  return `${JSON.stringify(comparison, numbersAsTexts)}\n`;
+}
+
+/** A replacer: numbers that JSON has not become texts. */
+export function numbersAsTexts(_: string, value: unknown): unknown {
+  return typeof value === 'number' && !Number.isFinite(value) ? String(value) : value;
 }

@@ -1,6 +1,7 @@
 import { type Command, Option } from 'commander';
 import { diagnose } from '../src/reference/diagnose/index.js';
 import { openDump } from '../src/reference/dump/open.js';
+import { numbersAsTexts } from './compare-json.js';
 import { type DumpFlags, dumpOptions, readingOf } from './compare-options.js';
 import { diagnosisText } from './diagnose-text.js';
 import { load } from './load-model.js';
@@ -58,7 +59,9 @@ export function diagnoseCommand(): Command {
         const isGiven = self.getOptionValueSource('model') === 'cli';
         const told = isGiven ? found : { ...found, notes: [embedded, ...found.notes] };
         const columns = process.stdout.columns ?? Number.POSITIVE_INFINITY;
-        process.stdout.write(flags.json ? `${JSON.stringify(told, null, 2)}\n` : diagnosisText(told, columns));
+        process.stdout.write(
+          flags.json ? `${JSON.stringify(told, numbersAsTexts, 2)}\n` : diagnosisText(told, columns),
+        );
         if (found.conclusion.kind !== 'within noise') process.exitCode = 1;
       } finally {
         theirs.close();

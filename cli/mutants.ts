@@ -60,7 +60,7 @@ function jsonOf(listed: readonly Listed[]): string {
 
 function textOf(listed: readonly Listed[], whole: boolean): string {
   const columns = Math.max(process.stdout.columns ?? Number.POSITIVE_INFINITY, 40);
-  const lines = whole ? listed.flatMap(wholeLines) : listLines(listed);
+  const lines = whole ? oneLines(listed) : listLines(listed);
   return `${lines.flatMap((line) => wrapped(printable(line), columns)).join('\n')}\n`;
 }
 
@@ -75,6 +75,12 @@ function listLines(listed: readonly Listed[]): string[] {
     ...lines,
     `${listed.length} mutants. touchstone mutants NAME tells what is seen of one, and how it is mended.`,
   ];
+}
+
+function oneLines(listed: readonly Listed[]): string[] {
+  return listed.length > 0
+    ? listed.flatMap(wholeLines)
+    : ['The model that was given cannot have it, or it is of another group.'];
 }
 
 function wholeLines({ mutant: { name, group, mistake, symptom, fix, sameAs = {} }, variants }: Listed): string[] {

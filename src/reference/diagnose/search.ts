@@ -81,8 +81,9 @@ class Search {
     const { to: layer } = this.bench.stageOf(reference);
     if (layer >= this.bench.layers) return;
     for (const { hypothesis, score } of first.slice(0, KEPT)) {
-      if (!isExplained(score)) continue;
-      for (const where of [{ only: layer }, { from: layer }]) {
+      if (score.ratio > NEAR) continue; // nor is it noise that the mistake makes larger
+      const isLast = layer === this.bench.layers - 1;
+      for (const where of isLast ? [{ only: layer }] : [{ only: layer }, { from: layer }]) {
         const narrowed = within(hypothesis, where);
         if (narrowed) await this.scored(narrowed);
       }

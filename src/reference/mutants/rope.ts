@@ -29,7 +29,7 @@ export const ROPE_MUTANTS: readonly Mutant[] = [
     name: 'rope-half-split',
     group: 'positions',
     mistake:
-      'rope rotates the two halves (0, R/2), (1, R/2 + 1), ... where the model pairs neighbouring values (0, 1), (2, 3), ...',
+      'rope rotates the two halves (0, R/2), (1, R/2 + 1), ... where the model pairs neighbouring values: 2i and 2i + 1',
     symptom: 'queries and keys are right before rope, and after it at position 0 alone',
     fix: 'rotate (2i, 2i + 1)',
     variants: (model) =>

@@ -67,9 +67,13 @@ export async function runMutated(given: Model, mutation: Mutation, run: MutantRu
     const tap: Tap = (name, value) => {
       const point = inWhole(name, part.from);
       if (!hasHead && !point.startsWith('layers.') && point !== 'embeddings') return value;
-      const given = point === 'embeddings' && part.input ? rowsLike(value, part.input, from) : value;
-      const own = splice && !(part.input && point === 'embeddings') ? splice(point, given, from) : given;
-      if (run.keeps(point) && given === value) keep(kept, point, own, from - fed.first, run.ids.length);
+      if (point === 'embeddings' && part.input) {
+        const input = rowsLike(value, part.input, from);
+        splice?.(`layers.${part.from - 1}.output`, input, from); // which it may remember, and has changed before
+        return input;
+      }
+      const own = splice ? splice(point, value, from) : value;
+      if (run.keeps(point)) keep(kept, point, own, from - fed.first, run.ids.length);
       return own;
     };
     const logits = hasHead ? 'all' : 'last';
@@ -113,10 +117,11 @@ function passesOf({ byPass }: Mutation, { ids, passes }: MutantRun, fed: number)
   if (!byPass) return [[0, fed]];
   const lengths = [passes[0]! + fed - ids.length, ...passes.slice(1)];
   let to = 0;
-  return lengths.map((length): [number, number] => {
+  const ends = lengths.map((length): [number, number] => {
     to += length;
     return [to - length, to];
   });
+  return ends.filter(([first, end]) => end > first); // the first has none left of a single token that is not fed
 }
 
 /** @param row of theirs that the first row of the value is, of so many in all */

@@ -1,0 +1,96 @@
+import { createHash } from 'node:crypto';
+import { describe, expect, it } from 'vitest';
+import { forward } from '../../../src/model/transformer.js';
+import { candidatesFor, MUTANTS } from '../../../src/reference/mutants/index.js';
+import type { Candidate } from '../../../src/reference/mutants/mutant.js';
+import { flat } from '../../../src/tensor/tensor.js';
+import { expectSameBits } from '../../support/bits.js';
+import { computed, expectSamePoints, firstUnlike, LAW_MODELS, lawIds, lawModel } from '../../support/mutant-laws.js';
+
+const TOKENS = 10;
+
+const SINGLY = Array<number>(TOKENS).fill(1);
+
+/** Mutants that depend on passes, and were seen to. */
+const depended = new Set<string>();
+
+/** Those whose rows are others' is a matter of what is saved. */
+const savesRows = ({ mutant }: Candidate) => mutant.name === 'rows-shifted';
+
+describe.each(LAW_MODELS)('mutants of %s (rows in %s)', (checkpoint, kvDtype) => {
+  const model = lawModel(checkpoint, { kvDtype });
+  const ids = lawIds(model, TOKENS);
+  const candidates = candidatesFor(model);
+
+  /** What a law does not hold for, by name: one table, rather than the first failure. */
+  const broken = async (law: (own: Candidate) => Promise<string | null>) => {
+    const all: string[] = [];
+    for (const own of candidates) {
+      const at = await law(own);
+      if (at !== null) all.push(`${own.name}: ${at}`);
+    }
+    return all;
+  };
+
+  it('a mutation of nothing computes what the model does, bit for bit', async () => {
+    const nothing = await computed(model, {}, ids);
+    const logits = await forward(model, [{ ids, cache: model.components.newCache() }], { logits: 'all' });
+    expectSameBits(nothing.points.get('logits')!.values, flat(logits));
+    expectSamePoints(await computed(model, { byPass: true }, ids, { passes: SINGLY }), nothing, 'token by token');
+    expect(nothing.firstRow).toBe(0);
+  });
+
+  it('each computes the same twice, in one pass or many unless it says that it depends on them, and leaves the model as it was', async () => {
+    const [before, right] = [fingerprint(model), await computed(model, {}, ids)];
+    const found = await broken(async ({ mutant, variant }) => {
+      const whole = await computed(model, variant, ids);
+      const again = firstUnlike(await computed(model, variant, ids), whole);
+      if (again !== null) return `the second time ${again}`;
+      if (variant.feeds && variant.feeds(ids).ids.length < TOKENS) return null; // the first pass would be of no token
+      const cut = firstUnlike(await computed(model, { ...variant, byPass: true }, ids, { passes: SINGLY }), whole);
+      if (cut !== null && variant.byPass) depended.add(mutant.name);
+      return variant.byPass ? null : cut;
+    });
+    expect(found).toEqual([]);
+    expect(fingerprint(model)).toBe(before);
+    expect(firstUnlike(await computed(model, {}, ids), right)).toBeNull();
+  });
+
+  it('each makes a row of the tokens up to it alone, unless it depends on passes', async () => {
+    const some = TOKENS - 3;
+    const found = await broken(async (own) => {
+      if (own.variant.byPass || savesRows(own)) return null;
+      const [whole, cut] = [
+        await computed(model, own.variant, ids),
+        await computed(model, own.variant, ids.slice(0, some)),
+      ];
+      return firstUnlike(whole, cut, { rows: some });
+    });
+    expect(found).toEqual([]);
+  });
+});
+
+it('all that say they depend on passes do, in some model', () => {
+  const said = LAW_MODELS.flatMap(([checkpoint, kvDtype]) =>
+    candidatesFor(lawModel(checkpoint, { kvDtype })).filter(({ variant }) => variant.byPass),
+  );
+  const names = MUTANTS.map(({ name }) => name).filter((name) => said.some(({ mutant }) => mutant.name === name));
+  expect(names.length).toBeGreaterThan(8);
+  expect(names.filter((name) => !depended.has(name))).toEqual([]);
+});
+
+/** Every value of a config and its weights. */
+function fingerprint({ config, weights, options }: ReturnType<typeof lawModel>): string {
+  const hash = createHash('sha256');
+  const walk = (value: unknown): void => {
+    if (ArrayBuffer.isView(value)) hash.update(value as Uint8Array);
+    else if (typeof value === 'object' && value !== null) {
+      for (const [key, member] of Object.entries(value)) {
+        hash.update(`${key}:`);
+        walk(member);
+      }
+    } else hash.update(`${typeof value} ${String(value)},`);
+  };
+  walk([config, weights, options]);
+  return hash.digest('hex');
+}

@@ -135,8 +135,10 @@ describe('two mistakes together', () => {
         .sort(),
     ).toEqual([one, other].sort());
     const alone = await diagnosed(dump, setting, { pairs: false });
-    expect(alone.conclusion.kind).toBe('unknown');
-    expect(alone.nearest.length).toBeGreaterThan(0);
-    for (const { match } of alone.nearest) expect(match).toBeLessThanOrEqual(alone.off);
+    expect(alone.conclusion.kind).toBe('partly');
+    const { explanation } = alone.conclusion as Extract<typeof alone.conclusion, { kind: 'partly' }>;
+    expect([one, other]).toContain(nameOf(explanation.faults[0]!));
+    expect(explanation.match).toBeLessThan(alone.off);
+    expect(explanation.until).not.toBeNull();
   });
 });

@@ -130,6 +130,6 @@ describe('candidates', () => {
     expect(of(plain)).not.toContain('sinks-missing');
     expect(of(load('families/gpt-oss-mxfp4'))).toContain('sinks-missing');
     expect(of(plain).filter((name) => name.startsWith('rope-theta'))).toEqual([]); // its rope is scaled
-    expect(of(load('tiny-mistral-f16')).filter((name) => name.startsWith('rope-theta'))).toHaveLength(3);
+    expect(of(load('tiny-mistral-f16')).filter((name) => name.startsWith('rope-theta'))).toHaveLength(5);
   });
 });

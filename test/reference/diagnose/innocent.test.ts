@@ -108,6 +108,7 @@ describe('another checkpoint, or none', async () => {
     const found = await diagnosed(dump, setting);
     expect(found.conclusion.kind).toBe('noise');
     expect(conclusionText(found)).toMatch(/^no output of this checkpoint: /);
+    expect(conclusionText(found)).toMatch(form.logitsAlone ? /drawn by itself/ : /is not the sum of its parts/);
   });
 });
 

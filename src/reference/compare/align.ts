@@ -37,6 +37,7 @@ export interface OurTensor {
 /**
  * Tries the layouts in which a tensor of their shape can hold ours, and takes the one whose values lie nearest to ours.
  * @param fused where theirs holds queries, keys and values: which of them ours is
+ * @param settled the layout, where another tensor of the same kind has shown it
  * @returns a sentence where there is none
  */
 export function align(
@@ -44,6 +45,7 @@ export function align(
   theirs: DumpTensor,
   ours: OurTensor,
   fused: LayoutHints['fused'] = null,
+  settled?: Aligned['layout'],
 ): Aligned | string {
   const values = theirs.read();
   const axes = TRACE_AXES[kindOfPoint(ours.name)]!;
@@ -60,7 +62,8 @@ export function align(
     }
     if (layouts.some(({ rows }) => rows === null)) break; // other lists are for tensors that this one does not fit
   }
-  const best = nearestOf(found);
+  const shown = settled === undefined ? [] : found.filter(({ aligned }) => aligned.layout === settled);
+  const best = nearestOf(shown.length > 0 ? shown : found);
   if (best) return { ...best.aligned, doubtful: best.moved && found.some(({ moved }) => !moved) };
   return `${theirs.name} has shape [${theirs.shape.join(', ')}], which in no known layout holds ${ours.name} of shape [${ours.shape.join(', ')}].`;
 }

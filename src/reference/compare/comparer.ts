@@ -70,9 +70,9 @@ export class Comparer {
     return aligned;
   }
 
-  /** The same; a sentence if their shape holds nothing of ours. */
-  alignedIfAny({ name, tensor, fused }: Named): Aligned | string {
-    const aligned = align(this.theirs, tensor, this.ours(name), this.fusedHint(name, fused));
+  /** The same; a sentence if their shape holds nothing of ours. @param settled a layout that is known, if it fits */
+  alignedIfAny({ name, tensor, fused }: Named, settled?: Aligned['layout']): Aligned | string {
+    const aligned = align(this.theirs, tensor, this.ours(name), this.fusedHint(name, fused), settled);
     return typeof aligned === 'string' ? aligned : this.inOrder(name, aligned);
   }
 

@@ -67,6 +67,8 @@ function cutTo(passes: readonly number[], tokens: number): number[] {
 export class Bench {
   readonly evidence: readonly Evidence[];
   readonly layers: number;
+  /** The right one. */
+  readonly model: Model;
   private readonly run: Runner;
   private readonly options: BenchOptions;
   /** Those that were made. */
@@ -78,6 +80,7 @@ export class Bench {
   constructor(evidence: readonly Evidence[], options: BenchOptions, run: Runner) {
     this.evidence = evidence;
     this.options = options;
+    this.model = options.model;
     this.layers = options.model.config.layers.length;
     this.run = async (hypothesis, part) => {
       const computed = await run(hypothesis, part);

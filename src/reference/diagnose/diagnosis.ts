@@ -57,7 +57,8 @@ export interface ExplainedFault {
   readonly name: string;
   readonly label: string;
   readonly group: MutantGroup;
-  readonly where: Where;
+  /** null: it lies outside of layers. */
+  readonly where: Where | null;
   readonly mistake: string;
   readonly symptom: string;
   readonly fix: string;

@@ -9,7 +9,7 @@ import { sizeOf, UNIT_ROUNDOFF } from '../compare/floor.js';
 import { inFlow } from '../compare/names.js';
 import type { Reference } from '../compare/reference.js';
 import type { Dump } from '../dump/dump.js';
-import { isWholeNumbers } from '../trace/format.js';
+import { isWholeNumbers, kindOfPoint } from '../trace/format.js';
 
 /** One tensor of theirs. */
 export interface Evidence {
@@ -42,17 +42,21 @@ const BESIDE = /\.attention\.(scores|probabilities)$/;
  */
 export function evidenceOf(theirs: Dump, reference: Reference, named: readonly Named[], reading: Reading): Evidence[] {
   const comparer = new Comparer(theirs, reference, reference.noiseOf, named);
+  // The lowest layer is the nearest to what is right, so the layout that it has is that of all.
+  const layouts = new Map<string, Aligned['layout']>();
   return named
     .filter(({ name }) => tells(name, named))
+    .map((own) => (own.alternatives.length > 0 ? { ...own, name: comparer.compare(own).comparison.name } : own))
+    .sort((a, b) => inFlow(a.name, b.name))
     .flatMap((own) => {
-      const settled = own.alternatives.length > 0 ? { ...own, name: comparer.compare(own).comparison.name } : own;
-      const aligned = comparer.alignedIfAny(settled);
+      const kind = kindOfPoint(own.name);
+      const aligned = comparer.alignedIfAny(own, layouts.get(kind));
       if (typeof aligned === 'string') return [];
-      const floors = comparer.floors(reference.tensor(settled.name));
+      if (!layouts.has(kind)) layouts.set(kind, aligned.layout);
+      const floors = comparer.floors(reference.tensor(own.name));
       const rows = Float64Array.from(aligned.ourRows, (row) => floors[row]!.rms);
-      return [evidenceFrom(settled, aligned, rows, reading)];
-    })
-    .sort((a, b) => inFlow(a.name, b.name));
+      return [evidenceFrom(own, aligned, rows, reading)];
+    });
 }
 
 /** Whether a tensor can be gone by. Weights of experts without their experts come in an order of their own. */
@@ -62,14 +66,19 @@ function tells(name: string, named: readonly Named[]): boolean {
   return !name.endsWith('.router.weights') || named.some((own) => own.name === experts);
 }
 
-/** @param floors of its rows */
+/** @param given floors of its rows, for values as large as ours */
 function evidenceFrom(
   { name, tensor }: Named,
-  { positions, theirs, rowShape }: Aligned,
-  floors: Float64Array,
+  { positions, theirs, ours, rowShape }: Aligned,
+  given: Float64Array,
   reading: Reading,
 ): Evidence {
   const width = sizeOfShape(rowShape);
+  // What is larger than ours is rounded by as much more.
+  const floors = given.map((floor, row) => {
+    const [own, other] = [theirs, ours].map((values) => sizeOf(values.subarray(row * width, (row + 1) * width)).rms);
+    return own! > other! && Number.isFinite(own! / other!) ? (floor * own!) / other! : floor;
+  });
   const own = { name, theirName: tensor.name, positions, theirs, width };
   const dtype = reading === 'saved' ? narrowOf(theirs) : null;
   if (dtype) return { ...own, floorOf: savedFloors(floors, theirs, dtype), saved: (ours) => roundedTo(dtype, ours) };

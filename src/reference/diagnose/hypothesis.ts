@@ -1,6 +1,6 @@
 /** What may be wrong: one mistake or two, everywhere or in some layers. */
 import type { Model } from '../../model/load.js';
-import { candidatesFor } from '../mutants/index.js';
+import { candidatesFor, sameAs } from '../mutants/index.js';
 import { both, type Candidate, inLayers, isOfLayers, type Mutant, type Mutation } from '../mutants/mutant.js';
 
 /** Where a mistake is: in every layer that can have it, in one alone, or from one on. */
@@ -12,6 +12,8 @@ interface Fault {
   /** Its numbers; empty: there are none. */
   readonly label: string;
   readonly where: Where;
+  /** The mistake by itself, everywhere. */
+  readonly mutation: Mutation;
 }
 
 export interface Hypothesis {
@@ -27,7 +29,7 @@ export const NOTHING: Hypothesis = { key: '', faults: [], mutation: {} };
 export function hypothesesFor(model: Model): Hypothesis[] {
   return candidatesFor(model).map(({ mutant, variant, name }: Candidate) => ({
     key: name,
-    faults: [{ mutant, label: variant.label, where: 'everywhere' }],
+    faults: [{ mutant, label: variant.label, where: 'everywhere', mutation: variant }],
     mutation: variant,
   }));
 }
@@ -44,11 +46,19 @@ export function within({ key, faults, mutation }: Hypothesis, where: Exclude<Whe
   };
 }
 
-/** Both mistakes; null: they are two ways of the same one. */
+/** Both mistakes; null: they are two ways of the same one, or may be one. */
 export function together(a: Hypothesis, b: Hypothesis): Hypothesis | null {
-  if (a.faults.some(({ mutant }) => b.faults.some((other) => other.mutant === mutant))) return null;
+  const isOne = (one: Mutant, other: Mutant) => one === other || sameAs(one, other) !== null;
+  if (a.faults.some(({ mutant }) => b.faults.some((other) => isOne(mutant, other.mutant)))) return null;
   // What is saved of a pass comes after the pass, and what is fed before it: else the order may matter, and is that of the list.
   return { key: `${a.key} + ${b.key}`, faults: [...a.faults, ...b.faults], mutation: both(a.mutation, b.mutation) };
+}
+
+/** Whether a mistake lies outside of layers: in what is fed, embedded, made of the last hidden states, or saved. */
+export function isOutsideLayers({ mutation: { parts, attends, splice } }: Fault, { config, weights }: Model): boolean {
+  if (attends || splice) return false;
+  const changed = parts?.({ config, weights });
+  return !changed || (changed.config.layers === config.layers && changed.weights.layers === weights.layers);
 }
 
 /** Whether a mistake changes what is made of the last hidden states. */

@@ -13,13 +13,14 @@ import type { Dump } from '../dump/dump.js';
 import { openDump } from '../dump/open.js';
 import { inNamedForm } from '../trace/index.js';
 import { Bench, type BenchOptions, runnerFor } from './bench.js';
-import type { Conclusion, Diagnosis, Explanation } from './diagnosis.js';
+import type { Conclusion, Diagnosis } from './diagnosis.js';
 import { type Evidence, evidenceOf, type Reading } from './evidence.js';
+import { explainsPartOf, explanationOf, placeText } from './explanation.js';
 import { changesHead, hypothesesFor } from './hypothesis.js';
 import { otherSource } from './other-source.js';
 import { otherTokens } from './other-tokens.js';
-import { isExplained, type Score, scoreOf } from './score.js';
-import { type Found, type Scored, search } from './search.js';
+import { scoreOf } from './score.js';
+import { type Found, search } from './search.js';
 
 export interface DiagnoseOptions extends Omit<CompareOptions, 'bisect' | 'spliceAt' | 'progress'> {
   /** Look for two mistakes together where one does not explain it; true by default. */
@@ -80,24 +81,41 @@ class Case {
     if (strange) return this.told({ kind: 'other shapes', why: tensors[0]!.problem! }, null);
     if (maybeSaved) {
       const saved = await this.look('saved', 'float32', false);
-      const conclusion = saved && this.concluded(saved);
+      const isNoise = saved?.found.reference.parts === null;
+      const conclusion = saved && (isNoise ? ({ kind: 'within noise' } as const) : this.concluded(saved));
       if (conclusion?.kind === 'explained' || conclusion?.kind === 'within noise') return this.told(conclusion, saved, SAVED_NOTE); // biome-ignore format: one thought
       if (isRight) return this.told({ kind: 'within noise' }, saved);
     }
     const looked = await this.look('computed', dtype, this.options.pairs ?? true);
     if (!looked) return this.told({ kind: 'unknown' }, null);
-    return this.told(looked.other ?? this.concluded(looked), looked);
+    const conclusion = looked.other ?? this.concluded(looked);
+    if (conclusion.kind !== 'unknown' && conclusion.kind !== 'partly') return this.told(conclusion, looked);
+    return (await this.byEnds(looked, dtype)) ?? this.told(conclusion, looked);
+  }
+
+  /** A port may have another value under a name than ours: once more by what layers end with, whatever lies within them. */
+  private async byEnds({ bench }: Looked, dtype: ComparedDtype): Promise<Diagnosis | null> {
+    const ends = bench.evidence.filter(({ name }) => ENDS.test(name));
+    if (ends.length === 0 || ends.length === bench.evidence.length) return null;
+    const looked = await this.look('computed', dtype, false, (name) => ENDS.test(name));
+    const conclusion = looked && this.concluded(looked);
+    return conclusion?.kind === 'explained' ? this.told(conclusion, looked, ENDS_NOTE) : null;
   }
 
   /** @returns null where there is nothing to go by */
-  private async look(reading: Reading, dtype: ComparedDtype, pairs: boolean): Promise<Looked | null> {
+  private async look(
+    reading: Reading,
+    dtype: ComparedDtype,
+    pairs: boolean,
+    by: (name: string) => boolean = () => true,
+  ): Promise<Looked | null> {
     const { map, skip } = this.options;
     const pair = pairFor(this.model, dtype, this.options);
     const { prefillChunk, pause } = this.options;
     const reference = await referenceFrom(pair, this.ids, isPlain, { prefillChunk, pause });
     try {
       const { named } = namesOf(this.dump, reference.points, { config: this.model.config, map, skip });
-      const evidence = evidenceOf(this.dump, reference, named, reading);
+      const evidence = evidenceOf(this.dump, reference, named, reading).filter(({ name }) => by(name));
       if (evidence.length === 0) return null;
       return await this.searched(evidence, reference, pair, pairs);
     } finally {
@@ -149,11 +167,10 @@ class Case {
   }
 
   private concluded({ found, bench }: Looked): Conclusion {
-    if (found.reference.parts === null || isExplained(found.reference)) return { kind: 'within noise' };
-    const [best, ...others] = found.explained.map((scored) => explanationOf(scored, []));
+    const [best, ...others] = found.explained.map((scored) => explanationOf(scored, bench));
     if (best) return { kind: 'explained', explanations: [best, ...others] };
     const partly = found.nearest.find(({ score }) => explainsPartOf(found.reference, score));
-    return partly ? { kind: 'partly', explanation: explanationOf(partly, bench.evidence) } : { kind: 'unknown' };
+    return partly ? { kind: 'partly', explanation: explanationOf(partly, bench) } : { kind: 'unknown' };
   }
 
   private told(conclusion: Conclusion, looked: Looked | null, ...notes: readonly string[]): Diagnosis {
@@ -169,8 +186,11 @@ class Case {
       dtype,
       verdict,
       off: looked?.found.reference.relative ?? 0,
-      first: isSaved ? placeText(looked!) : first && firstText(first).replace(/^first at /, ''),
-      nearest: nearest.map((scored) => explanationOf(scored, evidence)),
+      first:
+        looked && (isSaved || first?.kind === 'problem')
+          ? placeText(looked.found.reference, looked.bench)
+          : first && firstText(first).replace(/^first at /, ''),
+      nearest: looked ? nearest.map((scored) => explanationOf(scored, looked.bench)) : [],
       evidence: evidence.map(({ name }) => name),
       candidates: this.candidates,
       runs: this.runs,
@@ -182,24 +202,13 @@ class Case {
   }
 }
 
-/** What is wrong comes within noise up to another tensor, or nearly all of it vanishes: neither happens by chance. */
-function explainsPartOf(reference: Score, { parts, relative }: Score): boolean {
-  const moves = parts !== null && reference.parts !== null && parts.tensor > reference.parts.tensor;
-  return relative < reference.relative / (moves ? 1 : NEARLY_ALL);
-}
+const ENDS = /^(embeddings|layers\.\d+\.output|logits)$/;
 
-const NEARLY_ALL = 50;
+const ENDS_NOTE =
+  'Told by the outputs of layers and logits alone: within layers their tensors are not what ours are under the same names, with this mistake either.';
 
 const SAVED_NOTE =
   'Their values are of 16 bits, and lie where those of float32 do that were rounded when they were saved: judged so.';
-
-/** Where theirs and ours part by what was gone by. */
-function placeText({ found, bench }: Looked): string | null {
-  const { parts } = found.reference;
-  if (parts === null) return null;
-  const { name, theirName } = bench.evidence[parts.tensor]!;
-  return `${name}${name === theirName ? '' : ` (theirs: ${theirName})`}, position ${parts.position}`;
-}
 
 /** Points that passes go on with. */
 function isPlain(point: string): boolean {
@@ -214,21 +223,4 @@ function passesOf(given: number, tokens: number, { promptTokens = given, prefill
   const chunks: number[] = [];
   for (let from = 0; from < prompt; from += chunk) chunks.push(Math.min(chunk, prompt - from));
   return [...chunks, ...Array<number>(tokens - prompt).fill(1)];
-}
-
-function explanationOf({ hypothesis, score }: Scored, evidence: readonly Evidence[]): Explanation {
-  return {
-    faults: hypothesis.faults.map(({ mutant: { name, group, mistake, symptom, fix }, label, where }) => ({
-      name,
-      label,
-      group,
-      where,
-      mistake,
-      symptom,
-      fix,
-    })),
-    match: score.relative,
-    ratio: score.ratio,
-    until: score.parts && (evidence[score.parts.tensor]?.name ?? null),
-  };
 }

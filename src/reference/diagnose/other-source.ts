@@ -2,9 +2,10 @@
 import { embed } from '../../model/embedding.js';
 import type { Model } from '../../model/load.js';
 import { type Floats, flat } from '../../tensor/tensor.js';
+import { sizeOf } from '../compare/floor.js';
 import { valuesOf } from '../mutants/change.js';
 import type { Conclusion } from './diagnosis.js';
-import type { Evidence } from './evidence.js';
+import { type Evidence, WITHIN } from './evidence.js';
 
 /** What theirs come of, and how sure that is. */
 export interface OtherSource {
@@ -27,22 +28,50 @@ export function otherSource(model: Model, evidence: readonly Evidence[]): OtherS
   return { conclusion, byHead: !embeddings };
 }
 
-/** Embeddings that no factor, offset or order of rows makes ours: of which none of our tokens' rows is nearly parallel to theirs. */
+/** Positions whose embeddings are looked up: each is held against every token of the vocabulary. */
+const LOOKED_UP = 4;
+
+/** Embeddings of which none is a multiple of one of ours: of another checkpoint, or of one that was trained further or quantised. */
 function strangeEmbeddings({ config, weights, options }: Model, embeddings: Evidence): string | null {
   const all = Array.from({ length: config.vocabulary }, (_, id) => id);
-  const cosines = embeddings.positions.map((position, row) => {
-    const at = new Int32Array(all.length).fill(position);
-    const rows = flat(embed(all, at, config.embedding, weights.embedding, options.precision));
-    const theirs = embeddings.theirs.subarray(row * embeddings.width, (row + 1) * embeddings.width);
-    const own = all.map((id) => cosine(theirs, rows.subarray(id * embeddings.width, (id + 1) * embeddings.width)));
-    return Math.max(...own);
-  });
-  const best = Math.max(...cosines);
-  if (best > PARALLEL) return null;
-  return `none of their embeddings is one of this checkpoint's: the nearest has a cosine of ${best.toFixed(2)}`;
+  const rows = [...embeddings.positions.keys()].filter((row) => sizeOf(rowAt(embeddings, row)).max > 0);
+  let best = Number.NEGATIVE_INFINITY;
+  for (const row of rows.slice(0, LOOKED_UP)) {
+    const at = new Int32Array(all.length).fill(embeddings.positions[row]!);
+    const ours = flat(embed(all, at, config.embedding, weights.embedding, options.precision));
+    const theirs = rowAt(embeddings, row);
+    for (const id of all) {
+      const own = ours.subarray(id * embeddings.width, (id + 1) * embeddings.width);
+      const found = cosine(theirs, own);
+      if (found > best) best = found;
+      if (found > PARALLEL && isMultiple(embeddings, row, own)) return null;
+    }
+  }
+  if (!Number.isFinite(best)) return null;
+  // Positions and norms may be mistaken too, and then a row is near ours and no multiple of it.
+  if (best > PARALLEL && (config.embedding.positions || config.embedding.norm)) return null;
+  const what = best > PARALLEL ? 'they may be of one that was trained further, or quantised' : 'the nearest';
+  return `none of their embeddings is one of this checkpoint's; ${what} (cosine ${best > 0.99 ? `1 - ${(1 - best).toExponential(1)}` : best.toFixed(2)})`;
 }
 
 const PARALLEL = 0.9;
+
+function rowAt({ theirs, width }: Evidence, row: number): Floats {
+  return theirs.subarray(row * width, (row + 1) * width);
+}
+
+/** Whether theirs is a factor times ours, as far as rounding allows. */
+function isMultiple(embeddings: Evidence, row: number, ours: Floats): boolean {
+  const theirs = rowAt(embeddings, row);
+  let [product, size] = [0, 0];
+  for (let i = 0; i < ours.length; i++) {
+    product += theirs[i]! * ours[i]!;
+    size += ours[i]! ** 2;
+  }
+  let squares = 0;
+  for (let i = 0; i < ours.length; i++) squares += (theirs[i]! - (product / size) * ours[i]!) ** 2;
+  return squares <= WITHIN ** 2 * embeddings.floorOf(row) ** 2 * ours.length;
+}
 
 function cosine(a: Floats, b: Floats): number {
   let [product, first, second] = [0, 0, 0];
@@ -111,11 +140,10 @@ function squaresOf(values: Float64Array): number {
 /** Why theirs look like no output of a model; null: they may be one. */
 function notAModel(model: Model, evidence: readonly Evidence[]): string | null {
   const broken = brokenSum(model, evidence);
-  if (broken !== undefined) return broken;
   const logits = evidence.find(({ name }) => name === 'logits') ?? evidence[0]!;
-  return looksDrawn(logits)
-    ? `its rows look as if each value of ${logits.theirName} were drawn by itself (noise, or a model whose weights are random)`
-    : null;
+  if (broken === null || !looksDrawn(logits)) return null;
+  const drawn = `its rows look as if each value of ${logits.theirName} were drawn by itself (noise, or a model whose weights are random)`;
+  return broken === undefined ? drawn : `${drawn}, and ${broken}`;
 }
 
 /** A residual stream that is the sum of its parts is a model's; undefined: it cannot be told. */

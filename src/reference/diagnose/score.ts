@@ -18,7 +18,7 @@ interface Place {
 }
 
 /**
- * @param computed ours, of their tokens; tensors that it lacks are not scored
+ * @param computed ours, of their tokens; a tensor that it lacks, or has in another width, is as far from theirs as can be
  * @param noise of what is computed, where it is more than the evidence's own
  * @param toFirst no further than to the first tensor that parts: enough to tell which of several goes with theirs for longest
  */
@@ -32,8 +32,10 @@ export function scoreOf(
   let parts: Place | null = null;
   for (const [tensor, own] of evidence.entries()) {
     const ours = computed.points.get(own.name);
-    if (!ours || ours.width !== own.width) continue;
-    const found = tensorScore(own, ours.values, computed.firstRow, noise.get(own.name) ?? null);
+    const found =
+      ours?.width === own.width
+        ? tensorScore(own, ours.values, computed.firstRow, noise.get(own.name) ?? null)
+        : otherThing(own);
     ratio = Math.max(ratio, found.ratio);
     squares += Math.min(found.relative, LOST) ** 2;
     count++;
@@ -77,6 +79,10 @@ function tensorScore(
   };
 }
 
+function otherThing({ positions }: Evidence) {
+  return { ratio: Number.POSITIVE_INFINITY, relative: LOST, parts: positions[0] ?? 0 };
+}
+
 function finite(relative: number): number {
   return Number.isFinite(relative) ? relative : LOST;
 }
@@ -105,8 +111,9 @@ function rowError(
   return [error, size];
 }
 
-export function isExplained({ ratio }: Score): boolean {
-  return ratio <= WITHIN;
+/** Whether every row is within noise: one that is not may be all that a mistake has changed. */
+export function isExplained({ ratio, parts }: Score): boolean {
+  return parts === null && ratio <= WITHIN;
 }
 
 /** Whether one parts from theirs later than another. */

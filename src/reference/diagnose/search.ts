@@ -27,8 +27,8 @@ export interface SearchOptions {
   readonly among?: (() => Promise<((hypothesis: Hypothesis) => boolean) | null>) | undefined;
 }
 
-/** Those that are tried with each other, the best first. */
-const TOGETHER = 60;
+/** Pairs of mistakes that begin in one place, those first that do best alone. */
+const TOGETHER = 600;
 
 /** Those that go from a cheap look to a whole run. */
 const KEPT = 10;
@@ -78,7 +78,9 @@ class Search {
 
   /** A mistake that explains the layers where theirs and ours part, and not the others: it may be in one alone, or begin there. */
   private async inSomeLayers(reference: Score, first: readonly Scored[]): Promise<void> {
-    const { to: layer } = this.bench.stageOf(reference);
+    const stage = this.bench.stageOf(reference);
+    const { to: layer } = stage;
+    if (stage.tokens !== undefined) return this.inAnyLayer(reference, stage, first);
     if (layer >= this.bench.layers) return;
     for (const { hypothesis, score } of first.slice(0, KEPT)) {
       if (score.ratio > NEAR) continue; // nor is it noise that the mistake makes larger
@@ -88,6 +90,15 @@ class Search {
         if (narrowed) await this.scored(narrowed);
       }
     }
+    await this.sharpen(reference);
+  }
+
+  /** Nothing of theirs tells in which layer it is: each mistake in each layer alone, those first that do best in all of them. */
+  private async inAnyLayer(reference: Score, stage: Stage, first: readonly Scored[]): Promise<void> {
+    const layers = Array.from({ length: this.bench.layers }, (_, layer) => layer);
+    const narrowed = first.flatMap(({ hypothesis }) => layers.flatMap((only) => within(hypothesis, { only }) ?? []));
+    const coarse = await this.bestAt(stage, narrowed.slice(0, TOGETHER / 2), NOTHING);
+    for (const { hypothesis, score } of coarse.slice(0, FEW)) if (isExplained(score)) await this.scored(hypothesis);
     await this.sharpen(reference);
   }
 
@@ -133,10 +144,12 @@ class Search {
     for (const { hypothesis } of first) {
       if ((await this.bench.beginsAt(stage, hypothesis)) === reference.parts!.tensor) there.push(hypothesis);
     }
-    const few = there.slice(0, TOGETHER);
-    const pairs = few.flatMap((a, i) =>
-      few.slice(i + 1).flatMap((b) => (among(a) || among(b) ? (together(a, b) ?? []) : [])),
-    );
+    const pairs = there
+      .flatMap((a, i) => there.slice(0, i).map((b, k) => ({ a: b, b: a, rank: i + k })))
+      .filter(({ a, b }) => among(a) || among(b))
+      .sort((one, other) => one.rank - other.rank)
+      .flatMap(({ a, b }) => together(a, b) ?? [])
+      .slice(0, TOGETHER);
     const coarse = await this.bestAt(stage, pairs, NOTHING);
     for (const { hypothesis } of coarse.slice(0, KEPT)) await this.scored(hypothesis);
   }

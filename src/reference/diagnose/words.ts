@@ -39,18 +39,11 @@ function otherTokensText({ position, given, theirs }: Extract<Conclusion, { kind
 
 /** "rope-interleaved, at every layer: rope rotates ... " */
 function faultText(fault: ExplainedFault): string {
-  return `${faultName(fault)}, ${whereText(fault)}: ${fault.mistake}.`;
+  return `${faultName(fault)}${fault.where === null ? '' : `, ${layersText(fault.where)}`}: ${fault.mistake}.`;
 }
 
 function faultName({ name, label }: ExplainedFault): string {
   return label === '' ? name : `${name} (${label})`;
-}
-
-const OUTSIDE: ReadonlySet<string> = new Set(['tokens', 'embedding and output', 'what was saved']);
-
-function whereText({ where, group }: ExplainedFault): string {
-  if (OUTSIDE.has(group)) return `in ${group === 'tokens' ? 'what is fed' : group === 'what was saved' ? 'what was saved' : 'the embedding or the head'}`; // biome-ignore format: one thought
-  return layersText(where);
 }
 
 function layersText(where: Where): string {
@@ -60,7 +53,7 @@ function layersText(where: Where): string {
 
 /** "rope-theta (theta 500000) at layer 2 alone", and how near it comes. */
 export function explanationText({ faults, match, until }: Explanation): string {
-  const names = faults.map((fault) => (fault.where === 'everywhere' ? faultName(fault) : `${faultName(fault)} ${layersText(fault.where)}`)); // biome-ignore format: one thought
+  const names = faults.map((fault) => (fault.where === null || fault.where === 'everywhere' ? faultName(fault) : `${faultName(fault)} ${layersText(fault.where)}`)); // biome-ignore format: one thought
   return `${names.join(' + ')}: off by ${sizeText(match)}${until === null ? '' : `, from ${until} on`}`;
 }
 

@@ -6,7 +6,6 @@ import type {
   LatentWeights,
 } from '../../../attention/strategy/strategy.js';
 import type { Linear } from '../../math/linear.js';
-import type { NormConfig, NormWeights } from '../../math/norm.js';
 import type { Rope } from '../../math/rope.js';
 import type {
   BranchConfig,
@@ -20,7 +19,7 @@ import type {
 import type { Model } from '../../model/load.js';
 import type { BranchWeights, DenseWeights, ExpertsWeights, LayerWeights, ModelWeights } from '../../model/weights.js';
 import { type Matrix, widenInto } from '../../tensor/matrix.js';
-import type { Parts } from './mutant.js';
+import type { Parts, Variant } from './mutant.js';
 
 export type Change = (parts: Parts) => Parts;
 
@@ -125,49 +124,27 @@ export const branches = (change: (branch: BranchConfig) => BranchConfig): Change
     feedForwardBranch: change(layer.feedForwardBranch),
   }));
 
+/** A mistake of both branches, or of one of them alone, where they have what could be mistaken. */
+export function byBranch(
+  { config }: Model,
+  has: (branch: BranchConfig) => unknown,
+  change: (branch: BranchConfig) => BranchConfig,
+): readonly Variant[] {
+  const of = (name: 'attentionBranch' | 'feedForwardBranch') =>
+    config.layers.some((layer) => Boolean(has(layer[name]))) ? [name] : [];
+  const present = [...of('attentionBranch'), ...of('feedForwardBranch')];
+  const one = (name: (typeof present)[number]) => layers((layer) => ({ ...layer, [name]: change(layer[name]) }));
+  const alone = { attentionBranch: 'of attention alone', feedForwardBranch: 'of feed-forward alone' } as const;
+  if (present.length < 2) return present.map((name) => ({ label: '', parts: one(name) }));
+  return [{ label: '', parts: branches(change) }, ...present.map((name) => ({ label: alone[name], parts: one(name) }))];
+}
+
 export const branchWeights = (change: (own: BranchWeights) => BranchWeights): Change =>
   weightsOfLayers((own) => ({
     ...own,
     attentionNorms: change(own.attentionNorms),
     feedForwardNorms: change(own.feedForwardNorms),
   }));
-
-/** The norms around parts, the final one, and that of the embedding; not those of queries, keys and latents. */
-export const norms = (change: (norm: NormConfig) => NormConfig): Change => {
-  const each = (norm: NormConfig | null) => norm && change(norm);
-  const ofBranches = branches((branch) => ({
-    ...branch,
-    inputNorm: each(branch.inputNorm),
-    outputNorm: each(branch.outputNorm),
-    sumNorm: each(branch.sumNorm),
-  }));
-  return (parts) => {
-    const { config, weights } = ofBranches(parts);
-    return { config: { ...config, finalNorm: each(config.finalNorm) }, weights };
-  };
-};
-
-/** Weights of the same. @param change is given the config of the norm */
-export const normWeights = (change: (own: NormWeights, norm: NormConfig) => NormWeights): Change => {
-  const each = (own: NormWeights | null, norm: NormConfig | null) => (own && norm ? change(own, norm) : own);
-  const ofBranch = (own: BranchWeights, branch: BranchConfig): BranchWeights => ({
-    input: each(own.input, branch.inputNorm),
-    output: each(own.output, branch.outputNorm),
-    sum: each(own.sum, branch.sumNorm),
-  });
-  return ({ config, weights }) => ({
-    config,
-    weights: {
-      ...weights,
-      finalNorm: each(weights.finalNorm, config.finalNorm),
-      layers: weights.layers.map((own, i) => ({
-        ...own,
-        attentionNorms: ofBranch(own.attentionNorms, config.layers[i]!.attentionBranch),
-        feedForwardNorms: ofBranch(own.feedForwardNorms, config.layers[i]!.feedForwardBranch),
-      })),
-    },
-  });
-};
 
 export const experts = (change: (config: ExpertsConfig) => ExpertsConfig): Change =>
   layers((layer) =>

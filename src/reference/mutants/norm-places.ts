@@ -2,7 +2,7 @@
 import type { BranchConfig } from '../../model/config.js';
 import type { Model } from '../../model/load.js';
 import type { BranchWeights } from '../../model/weights.js';
-import { branches, branchWeights, type Change } from './change.js';
+import { branches, branchWeights, byBranch, type Change } from './change.js';
 import { type Mutant, when } from './mutant.js';
 
 const someBranch = ({ config }: Model, has: (branch: BranchConfig) => unknown) =>
@@ -130,9 +130,10 @@ export const NORM_PLACE_MUTANTS: readonly Mutant[] = [
     symptom: 'every row is off, the first too, and grows from layer to layer',
     fix: 'norm it (post_attention_layernorm and post_feedforward_layernorm of Gemma 2 and OLMo 2)',
     variants: (model) =>
-      when(
-        someBranch(model, ({ outputNorm }) => outputNorm),
-        { parts: branches((branch) => ({ ...branch, outputNorm: null })) },
+      byBranch(
+        model,
+        ({ outputNorm }) => outputNorm,
+        (branch) => ({ ...branch, outputNorm: null }),
       ),
   },
   {

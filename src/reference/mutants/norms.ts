@@ -1,9 +1,10 @@
 /** Mistakes of norms. */
-import type { NormConfig } from '../../math/norm.js';
+import type { NormConfig, NormWeights } from '../../math/norm.js';
 import type { Model } from '../../model/load.js';
 import type { Floats } from '../../tensor/tensor.js';
 import { normsOf } from '../features/parts.js';
-import { type Change, norms, normWeights } from './change.js';
+import type { Change } from './change.js';
+import { innerNorms, innerNormWeights, norms, normWeights } from './change-norms.js';
 import { type Mutant, type Variant, when } from './mutant.js';
 
 const some = ({ config }: Model, has: (norm: NormConfig) => boolean) => normsOf(config).some(has);
@@ -17,18 +18,40 @@ const mapped = (values: Floats | null, change: (x: number) => number): Floats | 
 
 const ones = (width: number): Floats => new Float64Array(width).fill(1);
 
-const moreWeight = (by: number): Change =>
-  normWeights((own, norm) =>
-    (norm.weightOffset === 0) === by > 0 ? { ...own, weight: mapped(own.weight, (x) => x + by) } : own,
-  );
+/** A mistake of the norms around parts alone, and where there are others, of all of them: ports have one norm for all. */
+function inEveryWay({ config }: Model, around: Change, inner: Change, label = ''): readonly Variant[] {
+  const hasInner = config.layers.some(({ attention }) => attention.kind === 'latent' || attention.qkNorm !== null);
+  const named = (more: string) => [label, hasInner ? more : ''].filter((part) => part !== '').join(', ');
+  const all: Variant = { label: named('all norms'), parts: (parts) => inner(around(parts)) };
+  return hasInner ? [{ label: named('around parts'), parts: around }, all] : [{ label, parts: around }];
+}
+
+function whenNorms(
+  model: Model,
+  has: (norm: NormConfig) => boolean,
+  weightsChange: Parameters<typeof normWeights>[0],
+): readonly Variant[] {
+  return some(model, has) ? inEveryWay(model, normWeights(weightsChange), innerNormWeights(weightsChange)) : [];
+}
+
+function whenKinds(
+  model: Model,
+  has: (norm: NormConfig) => boolean,
+  change: Parameters<typeof norms>[0],
+): readonly Variant[] {
+  return some(model, has) ? inEveryWay(model, norms(change), innerNorms(change)) : [];
+}
+
+const moreWeight = (by: number) => (own: NormWeights, norm: NormConfig) =>
+  (norm.weightOffset === 0) === by > 0 ? { ...own, weight: mapped(own.weight, (x) => x + by) } : own;
 
 const EPSILONS = [1e-5, 1e-6];
 
 function epsilons(model: Model): readonly Variant[] {
-  return EPSILONS.filter((eps) => some(model, (norm) => norm.eps !== eps)).map((eps) => ({
-    label: `eps ${eps}`,
-    parts: norms((norm) => ({ ...norm, eps })),
-  }));
+  const change = (eps: number) => (norm: NormConfig) => ({ ...norm, eps });
+  return EPSILONS.filter((eps) => some(model, (norm) => norm.eps !== eps)).flatMap((eps) =>
+    inEveryWay(model, norms(change(eps)), innerNorms(change(eps)), `eps ${eps.toExponential()}`),
+  );
 }
 
 export const NORM_MUTANTS: readonly Mutant[] = [
@@ -38,11 +61,7 @@ export const NORM_MUTANTS: readonly Mutant[] = [
     mistake: 'norms multiply by the stored weight, where this model stores how far it lies from 1',
     symptom: 'all rows are garbage: what is normed nearly vanishes',
     fix: 'multiply by 1 + weight (Gemma, Nemotron)',
-    variants: (model) =>
-      when(
-        some(model, ({ weightOffset }) => weightOffset === 1),
-        { parts: moreWeight(-1) },
-      ),
+    variants: (model) => whenNorms(model, ({ weightOffset }) => weightOffset === 1, moreWeight(-1)),
   },
   {
     name: 'norm-with-one',
@@ -50,11 +69,7 @@ export const NORM_MUTANTS: readonly Mutant[] = [
     mistake: 'norms multiply by 1 + weight, as in Gemma, where this model stores the factor itself',
     symptom: 'all rows are off: what is normed is about twice too large',
     fix: 'multiply by the weight as it is stored',
-    variants: (model) =>
-      when(
-        some(model, ({ weightOffset, weight }) => weight && weightOffset === 0),
-        { parts: moreWeight(1) },
-      ),
+    variants: (model) => whenNorms(model, ({ weightOffset, weight }) => weight && weightOffset === 0, moreWeight(1)),
   },
   {
     name: 'norm-eps',
@@ -71,9 +86,10 @@ export const NORM_MUTANTS: readonly Mutant[] = [
     symptom: 'every row is off, the first too',
     fix: '(x - mean) / sqrt(var + eps)',
     variants: (model) =>
-      when(
-        some(model, ({ kind }) => kind === 'layer'),
-        { parts: norms((norm) => ({ ...norm, kind: 'rms' })) },
+      whenKinds(
+        model,
+        ({ kind }) => kind === 'layer',
+        (norm) => ({ ...norm, kind: 'rms' }),
       ),
   },
   {
@@ -83,9 +99,10 @@ export const NORM_MUTANTS: readonly Mutant[] = [
     symptom: 'every row is off, the first too',
     fix: 'x / sqrt(mean(x^2) + eps)',
     variants: (model) =>
-      when(
-        some(model, ({ kind }) => kind === 'rms'),
-        { parts: norms((norm) => ({ ...norm, kind: 'layer' })) },
+      whenKinds(
+        model,
+        ({ kind }) => kind === 'rms',
+        (norm) => ({ ...norm, kind: 'layer' }),
       ),
   },
   {
@@ -119,9 +136,10 @@ export const NORM_MUTANTS: readonly Mutant[] = [
     symptom: 'every row is off, the first too',
     fix: 'load norm.bias',
     variants: (model) =>
-      when(
-        some(model, ({ bias }) => bias),
-        { parts: normWeights((own) => ({ ...own, bias: null })) },
+      whenNorms(
+        model,
+        ({ bias }) => bias,
+        (own) => ({ ...own, bias: null }),
       ),
   },
   {
@@ -131,9 +149,10 @@ export const NORM_MUTANTS: readonly Mutant[] = [
     symptom: 'every row is off, the first too',
     fix: 'load norm.weight, and multiply by it',
     variants: (model) =>
-      when(
-        some(model, ({ weight }) => weight),
-        { parts: normWeights((own) => ({ ...own, weight: null })) },
+      whenNorms(
+        model,
+        ({ weight }) => weight,
+        (own) => ({ ...own, weight: null }),
       ),
   },
 ];

@@ -2,7 +2,7 @@
 import type { BranchConfig } from '../../model/config.js';
 import type { Model } from '../../model/load.js';
 import { flat, type Tensor, zerosLike } from '../../tensor/tensor.js';
-import { branches, type Change, layers } from './change.js';
+import { branches, byBranch, type Change, layers } from './change.js';
 import { type Mutant, type Mutation, when } from './mutant.js';
 
 const someBranch = ({ config }: Model, has: (branch: BranchConfig) => boolean) =>
@@ -87,9 +87,10 @@ export const RESIDUAL_MUTANTS: readonly Mutant[] = [
     symptom: 'every row is off, the first too',
     fix: 'multiply by residual_multiplier (Granite), or scale_depth / sqrt(layers) (MiniCPM)',
     variants: (model) =>
-      when(
-        someBranch(model, ({ scale }) => scale !== 1),
-        { parts: branches((branch) => ({ ...branch, scale: 1 })) },
+      byBranch(
+        model,
+        ({ scale }) => scale !== 1,
+        (branch) => ({ ...branch, scale: 1 }),
       ),
   },
   {
@@ -111,12 +112,13 @@ export const RESIDUAL_MUTANTS: readonly Mutant[] = [
     symptom: 'every row is off, the first too',
     fix: 'keep x before the norm, and add to that',
     variants: (model) =>
-      when(
-        !isParallel(model) && someBranch(model, ({ inputNorm, addsToNormed }) => inputNorm !== null && !addsToNormed),
-        {
-          parts: branches((branch) => ({ ...branch, addsToNormed: branch.inputNorm !== null })),
-        },
-      ),
+      isParallel(model)
+        ? []
+        : byBranch(
+            model,
+            ({ inputNorm, addsToNormed }) => inputNorm && !addsToNormed,
+            (branch) => ({ ...branch, addsToNormed: branch.inputNorm !== null }),
+          ),
   },
   {
     name: 'attention-residual-missing',

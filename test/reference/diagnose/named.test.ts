@@ -137,7 +137,8 @@ describe('two mistakes together', () => {
     const alone = await diagnosed(dump, setting, { pairs: false });
     expect(alone.conclusion.kind).toBe('partly');
     const { explanation } = alone.conclusion as Extract<typeof alone.conclusion, { kind: 'partly' }>;
-    expect([one, other]).toContain(nameOf(explanation.faults[0]!));
+    const [{ name, label }] = explanation.faults as [(typeof explanation.faults)[number]];
+    expect([one, other]).toContain(label ? `${name} (${label})` : name);
     expect(explanation.match).toBeLessThan(alone.off);
     expect(explanation.until).not.toBeNull();
   });

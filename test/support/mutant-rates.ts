@@ -188,8 +188,9 @@ async function diagnoserFor({ model, wide, ids, passes, shapes }: MutantSetting)
     const { named } = namesOf(dump, reference.points, { config: model.config });
     const evidence = evidenceOf(dump, reference, named, form.dtype === 'bfloat16' ? 'saved' : 'computed');
     const { explained } = await search(new Bench(evidence, options, run), hypotheses, { pairs: false });
-    const faults = explained[0]?.hypothesis.faults ?? [];
-    return faults.some((fault) => fault.mutant === mutant || sameAs(fault.mutant, mutant) !== null);
+    const [best, ...others] = explained.map(({ hypothesis }) => hypothesis.faults[0]!.mutant);
+    if (best === undefined || best === mutant) return best === mutant;
+    return sameAs(best, mutant) !== null && others.includes(mutant); // declared to be the same, and the same here
   };
 }
 

@@ -207,7 +207,10 @@ function ourEvidence(own: Evidence, ours: Computed): Evidence {
   return { ...own, theirs };
 }
 
-/** Of each row [T]: how far two runs lie apart, as root mean square. */
+/**
+ * Of each row [T]: how far two runs lie apart, as root mean square; of no row less than of all, since a number of 16 bits that was rounded the other way in one row
+ * of ours may be so in another one of theirs.
+ */
 function noiseBetween(one: Computed, other: Computed): Noise {
   const noise = new Map<string, Float64Array>();
   for (const [name, { values, width }] of one.points) {
@@ -218,9 +221,11 @@ function noiseBetween(one: Computed, other: Computed): Noise {
 }
 
 function distances(values: Floats, others: Floats, width: number): Float64Array {
-  return Float64Array.from({ length: values.length / width }, (_, row) => {
+  const rows = Float64Array.from({ length: values.length / width }, (_, row) => {
     let squares = 0;
     for (let i = row * width; i < (row + 1) * width; i++) squares += (values[i]! - others[i]!) ** 2;
     return Number.isFinite(squares) ? Math.sqrt(squares / width) : 0;
   });
+  const all = Math.sqrt(rows.reduce((sum, own) => sum + own ** 2, 0) / Math.max(rows.length, 1));
+  return rows.map((own) => Math.max(own, all));
 }

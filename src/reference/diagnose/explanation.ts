@@ -24,7 +24,7 @@ export function explainsPartOf(reference: Score, { parts, relative }: Score): bo
   return relative < reference.relative / (moves ? 1 : NEARLY_ALL);
 }
 
-const NEARLY_ALL = 50;
+const NEARLY_ALL = 10;
 
 /** Where theirs and ours part by what was gone by. */
 export function placeText({ parts }: Score, bench: Bench): string | null {

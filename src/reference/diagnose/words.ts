@@ -29,8 +29,8 @@ export function conclusionText({ conclusion, off, verdict }: Diagnosis): string 
 }
 
 function partlyText({ faults, match, until }: Explanation, off: number): string {
-  const left = `what is left is ${sizeText(match)}, where reference is off by ${sizeText(off)}`;
-  return `${faults.map(faultText).join(' And ')} That explains what differs before ${until} (${left}), and not all of what follows: something else may be wrong as well.`;
+  const left = `what is left is ${sizeText(match)}, where reference is off by ${sizeText(off)}, from ${until} on`;
+  return `${faults.map(faultText).join(' And ')} That explains a part (${left}); something else may be wrong as well.`;
 }
 
 function otherTokensText({ position, given, theirs }: Extract<Conclusion, { kind: 'other tokens' }>): string {

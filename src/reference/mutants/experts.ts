@@ -3,6 +3,7 @@ import type { ExpertsConfig, GroupedRouting, RouterConfig } from '../../model/co
 import type { Model } from '../../model/load.js';
 import { type Change, experts, expertsWeights, router } from './change.js';
 import { type Mutant, when } from './mutant.js';
+import { isCorrected, softmaxForSigmoid } from './softmax-router.js';
 
 const some = ({ config }: Model, has: (own: ExpertsConfig) => unknown) =>
   config.layers.some(({ feedForward }) => feedForward.kind === 'experts' && Boolean(has(feedForward)));
@@ -15,6 +16,11 @@ const PLAIN: GroupedRouting = { groups: 1, groupsPerToken: 1, normalise: false, 
 
 const becomes = (from: RouterConfig['kind'], to: (own: RouterConfig) => RouterConfig): Change =>
   router((own) => (own.kind === from ? to(own) : own));
+
+function softmaxOf(own: RouterConfig): RouterConfig {
+  if (own.kind === 'grouped-sigmoid') return { ...own, kind: 'softmax-top-k' };
+  return own.kind === 'top-k-sigmoid' ? { kind: 'top-k-softmax' } : own;
+}
 
 const perTokenBy = (by: number): Change =>
   experts((own) => ({ ...own, perToken: Math.min(Math.max(own.perToken + by, 1), own.count) }));
@@ -96,16 +102,12 @@ export const EXPERT_MUTANTS: readonly Mutant[] = [
     mistake: 'experts are scored by a softmax over all, where this model has a sigmoid each',
     symptom: 'tokens go to nearly the right experts, with wrong weights',
     fix: 'look at scoring_func (DeepSeek-V3: sigmoid), and add the correction to what it gives',
-    variants: (model) =>
-      when(
-        hasRouter(model, ({ kind }) => kind === 'grouped-sigmoid' || kind === 'top-k-sigmoid'),
-        {
-          parts: router((own) => {
-            if (own.kind === 'grouped-sigmoid') return { ...own, kind: 'softmax-top-k' };
-            return own.kind === 'top-k-sigmoid' ? { kind: 'top-k-softmax' } : own;
-          }),
-        },
-      ),
+    variants: (model) => [
+      ...(some(model, isCorrected) ? [{ label: 'with the correction', splice: softmaxForSigmoid }] : []),
+      ...(hasRouter(model, ({ kind }) => kind === 'grouped-sigmoid' || kind === 'top-k-sigmoid')
+        ? [{ label: some(model, isCorrected) ? 'without the correction' : '', parts: router(softmaxOf) }]
+        : []),
+    ],
   },
   {
     name: 'router-scale-missing',

@@ -203,9 +203,18 @@ function print(all: readonly Outcome[]): void {
   console.log(`| --- |${' --- |'.repeat(3 + heads.length)}`);
   for (const group of MUTANT_GROUPS) line(group, all.filter(({ mutant }) => mutant.group === group)); // biome-ignore format: one thought
   line(`all, of ${families - QUANTISED.length} families`, all);
-  const lost = all.filter(({ caught }) => !caught);
-  for (const { mutant, family } of lost) console.log(`not caught: ${mutant.name} in ${family}`);
+  tell('not caught by a golden', all.filter(({ caught }) => !caught)); // biome-ignore format: one thought
+  for (const [i, form] of FORMS.entries()) {
+    if (form.dtype === 'float32') tell(`not named by ${formText(form)}`, all.filter(({ named }) => named[i] === false)); // biome-ignore format: one thought
+  }
 }
+
+function tell(title: string, own: readonly Outcome[]): void {
+  if (own.length > 0)
+    console.log(`\n${title}: ${own.map(({ mutant, family }) => `${mutant.name} (${family})`).join(', ')}`);
+}
+
+const formText = ({ logitsAlone, dtype }: DumpForm) => `${logitsAlone ? 'logits alone' : 'all tensors'}, ${dtype}`;
 
 function line(title: string, own: readonly Outcome[]): void {
   const mutants = new Set(own.map(({ mutant }) => mutant)).size;

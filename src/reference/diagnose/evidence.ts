@@ -51,12 +51,17 @@ export function evidenceOf(theirs: Dump, reference: Reference, named: readonly N
     .flatMap((own) => {
       const kind = kindOfPoint(own.name);
       const aligned = comparer.alignedIfAny(own, layouts.get(kind));
-      if (typeof aligned === 'string') return [];
+      if (typeof aligned === 'string' || isOfOtherChoices(own, aligned)) return [];
       if (!layouts.has(kind)) layouts.set(kind, aligned.layout);
       const floors = comparer.floors(reference.tensor(own.name));
       const rows = Float64Array.from(aligned.ourRows, (row) => floors[row]!.rms);
       return [evidenceFrom(own, aligned, rows, reading)];
     });
+}
+
+/** Weights of more experts a token, or of fewer, may fit other rows of ours. */
+function isOfOtherChoices({ name, tensor }: Named, { rowShape }: Aligned): boolean {
+  return name.endsWith('.router.weights') && tensor.shape.at(-1) !== rowShape.at(-1);
 }
 
 /** Whether a tensor can be gone by. Weights of experts without their experts come in an order of their own. */

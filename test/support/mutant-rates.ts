@@ -47,8 +47,8 @@ interface Setting {
 const PROMPT = 20;
 const AFTER = 6;
 
-/** @param only names that hold this alone are looked at */
-export async function mutantsReport(only = ''): Promise<void> {
+/** @param most families that each mistake is shown in to the diagnosis */
+export async function mutantsReport(most: number): Promise<void> {
   const outcomes = new Map<string, Outcome>();
   const checkpoints = [...FAMILY_CHECKPOINTS, ...[...CHECKPOINTS].reverse()]; // the small ones first: what they show is not shown again
   const settings: readonly Setting[] = [
@@ -62,14 +62,14 @@ export async function mutantsReport(only = ''): Promise<void> {
       hasGolden: false,
     })),
   ];
-  for (const { name, make, hasGolden } of settings.filter((own) => own.name.includes(only))) {
+  for (const { name, make, hasGolden } of settings) {
     const setting = await make();
     const family = hasGolden ? setting.model.config.family : name;
     const all = hypothesesFor(setting.model);
     const own = hasGolden ? all : all.filter(({ faults }) => faults[0]!.mutant.group === 'quantised cache');
     if (hasGolden) await catches(name, setting, own, family, outcomes);
     else await seen(setting, own, family, outcomes);
-    await names(setting, own, family, outcomes);
+    await names(setting, own, family, outcomes, most);
   }
   print([...outcomes.values()]);
 }
@@ -148,11 +148,14 @@ async function names(
   hypotheses: readonly Hypothesis[],
   family: string,
   outcomes: Map<string, Outcome>,
+  most: number,
 ): Promise<void> {
+  const isShown = (mutant: Mutant) =>
+    [...outcomes.values()].filter((own) => own.mutant === mutant && own.named[0] !== null).length >= most;
   const diagnose = await diagnoserFor(setting);
   for (const [mutant, ways] of grouped(hypotheses)) {
     const outcome = outcomeOf(outcomes, ways[0]!, family);
-    if (outcome.named[0] !== null) continue; // shown with another checkpoint of the family
+    if (outcome.named[0] !== null || isShown(mutant)) continue; // here with another checkpoint, or in enough families
     const way = ways[family.length % ways.length]!;
     const computed = await computedBy(setting, way.mutation);
     if (!computed) continue;
@@ -199,8 +202,8 @@ function print(all: readonly Outcome[]): void {
   const heads = FORMS.map(
     ({ logitsAlone, dtype }) => `named by ${logitsAlone ? 'logits alone' : 'all tensors'}, ${dtype}`,
   );
-  console.log(`| mistakes of | mutants | pairs with a family | caught by goldens | ${heads.join(' | ')} |`);
-  console.log(`| --- |${' --- |'.repeat(3 + heads.length)}`);
+  console.log(`| mistakes of | mutants | pairs with a family | caught by goldens | shown | ${heads.join(' | ')} |`);
+  console.log(`| --- |${' --- |'.repeat(4 + heads.length)}`);
   for (const group of MUTANT_GROUPS) line(group, all.filter(({ mutant }) => mutant.group === group)); // biome-ignore format: one thought
   line(`all, of ${families - QUANTISED.length} families`, all);
   tell('not caught by a golden', all.filter(({ caught }) => !caught)); // biome-ignore format: one thought
@@ -220,7 +223,8 @@ function line(title: string, own: readonly Outcome[]): void {
   const mutants = new Set(own.map(({ mutant }) => mutant)).size;
   const named = FORMS.map((_, i) => share(own.flatMap(({ named }) => (named[i] === null ? [] : [named[i]!]))));
   const caught = share(own.map((outcome) => outcome.caught));
-  console.log(`| ${title} | ${mutants} | ${own.length} | ${caught} | ${named.join(' | ')} |`);
+  const shown = own.filter(({ named }) => named[0] !== null).length;
+  console.log(`| ${title} | ${mutants} | ${own.length} | ${caught} | ${shown} | ${named.join(' | ')} |`);
 }
 
 /** `98.3 %` */

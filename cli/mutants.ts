@@ -73,7 +73,7 @@ function listLines(listed: readonly Listed[]): string[] {
   ]);
   return [
     ...lines,
-    `${listed.length} mutants. touchstone mutants NAME tells what is seen of one, and how it is mended.`,
+    `${listed.length} mutants. touchstone mutants NAME tells the symptom and the fix of one.`,
   ];
 }
 

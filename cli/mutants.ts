@@ -71,10 +71,7 @@ function listLines(listed: readonly Listed[]): string[] {
     ...listed.filter(({ mutant }) => mutant.group === group).map(({ mutant }) => `  ${mutant.name}: ${mutant.mistake}`),
     '',
   ]);
-  return [
-    ...lines,
-    `${listed.length} mutants. touchstone mutants NAME tells the symptom and the fix of one.`,
-  ];
+  return [...lines, `${listed.length} mutants. touchstone mutants NAME tells the symptom and the fix of one.`];
 }
 
 function oneLines(listed: readonly Listed[]): string[] {

@@ -19,7 +19,7 @@ describe('touchstone mutants', () => {
     expect(lines.filter((line) => /^[a-z -]+:$/.test(line))).toEqual(MUTANT_GROUPS.map((group) => `${group}:`));
     for (const { name, mistake } of MUTANTS) expect(lines).toContain(`  ${name}: ${mistake}`);
     expect(lines.at(-1)).toBe(
-      `${MUTANTS.length} mutants. touchstone mutants NAME tells what is seen of one, and how it is mended.`,
+      `${MUTANTS.length} mutants. touchstone mutants NAME tells the symptom and the fix of one.`,
     );
     expect(out).not.toContain('\x1b');
   });

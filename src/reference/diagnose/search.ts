@@ -28,7 +28,7 @@ export interface SearchOptions {
 }
 
 /** Pairs of mistakes that begin in one place, those first that do best alone. */
-const TOGETHER = 600;
+const TOGETHER = 400;
 
 /** Those that go from a cheap look to a whole run. */
 const KEPT = 10;

@@ -6,6 +6,7 @@ import type { Dump } from '../../src/reference/dump/dump.js';
 import { dumpOf, type HeldTensor } from '../../src/reference/dump/in-memory.js';
 import type { Mutation } from '../../src/reference/mutants/index.js';
 import { type Computed, runMutated } from '../../src/reference/mutants/run.js';
+import { isScores } from '../../src/reference/trace/format.js';
 import { inNamedForm } from '../../src/reference/trace/index.js';
 import { planOf } from '../../src/reference/trace/plan.js';
 import { roundToBfloat16 } from '../../src/tensor/dtype.js';
@@ -38,7 +39,7 @@ export async function settingOf(
   const [model, wide] = [load({}), load({ precision: 'float64' })];
   const planned = await planOf(model, ids[0]!, { rows: 1, tokens: 1 }, { capture: 'all' });
   const shapes = planned
-    .filter(({ name }) => !/\.attention\.(scores|probabilities)$/.test(name))
+    .filter(({ name }) => !isScores(name))
     .map(({ name, shape }) => [name, shape.slice(1)] as const);
   const passes = [prompt, ...Array<number>(ids.length - prompt).fill(1)];
   return { checkpoint, model, wide, ids, passes, shapes: new Map(shapes) };

@@ -199,14 +199,15 @@ async function diagnoserFor({ model, wide, ids, passes, shapes }: MutantSetting)
 
 function print(all: readonly Outcome[]): void {
   const families = new Set(all.map(({ family }) => family)).size;
-  const heads = FORMS.map(
-    ({ logitsAlone, dtype }) => `named by ${logitsAlone ? 'logits alone' : 'all tensors'}, ${dtype}`,
-  );
+  const heads = FORMS.map((form) => `named by ${formText(form)}`);
   console.log(`| mistakes of | mutants | pairs with a family | caught by goldens | shown | ${heads.join(' | ')} |`);
   console.log(`| --- |${' --- |'.repeat(4 + heads.length)}`);
   for (const group of MUTANT_GROUPS) line(group, all.filter(({ mutant }) => mutant.group === group)); // biome-ignore format: one thought
   line(`all, of ${families - QUANTISED.length} families`, all);
-  tell('not caught by a golden', all.filter(({ caught }) => !caught)); // biome-ignore format: one thought
+  tell(
+    'not caught by a golden',
+    all.filter(({ caught }) => !caught),
+  );
   for (const [i, form] of FORMS.entries()) {
     if (form.dtype === 'float32') tell(`not named by ${formText(form)}`, all.filter(({ named }) => named[i] === false)); // biome-ignore format: one thought
   }

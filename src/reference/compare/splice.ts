@@ -4,6 +4,7 @@ import { UsageError } from '../../errors.js';
 import { type Floats, flat, type Tensor, zerosLike } from '../../tensor/tensor.js';
 import { nearestOf } from '../dump/canonical.js';
 import type { Dump } from '../dump/dump.js';
+import { isScores } from '../trace/format.js';
 import type { Splice } from '../trace/run.js';
 import { sizeOfShape } from './align.js';
 import { Comparer, type Named } from './comparer.js';
@@ -11,9 +12,6 @@ import { type Comparison, type TensorComparison, worstOf } from './comparison.js
 import { inFlow } from './names.js';
 import type { Reference } from './reference.js';
 import { partingsOf } from './tensors.js';
-
-/** Points that a pass does not go on with: they are computed beside it. */
-const BESIDE = /\.attention\.(scores|probabilities)$/;
 
 /**
  * The tensors of theirs that a pass can go on with.
@@ -26,7 +24,7 @@ export function spliceable(named: readonly Named[], tensors: readonly TensorComp
     !/\.router\.(experts|weights)$/.test(name) ||
     ['experts', 'weights'].every((part) => had.has(name.replace(/(experts|weights)$/, part)));
   return tensors
-    .filter(({ name, problem }) => problem === null && !BESIDE.test(name) && whole(name))
+    .filter(({ name, problem }) => problem === null && !isScores(name) && whole(name))
     .map(({ name, theirName }) => {
       const own = named.find((one) => one.tensor.name === theirName && [one.name, ...one.alternatives].includes(name))!;
       return { ...own, name };

@@ -95,10 +95,10 @@ export class Bench {
     this.expected = this.runs + count;
   }
 
-  /** Over the whole model, or over the first tokens alone. */
-  async score(hypothesis: Hypothesis, tokens?: number): Promise<Score | null> {
-    const computed = await this.run(hypothesis, { part: undefined, partKey: `first ${tokens ?? 'all'}`, tokens });
-    return computed && scoreOf(cut(this.evidence, tokens), computed);
+  /** Over the whole model. */
+  async score(hypothesis: Hypothesis): Promise<Score | null> {
+    const computed = await this.run(hypothesis, { part: undefined, partKey: 'first all' });
+    return computed && scoreOf(this.evidence, computed);
   }
 
   /** With the noise of the mutant itself, which may amplify rounding. */

@@ -9,7 +9,7 @@ import { sizeOf, UNIT_ROUNDOFF } from '../compare/floor.js';
 import { inFlow } from '../compare/names.js';
 import type { Reference } from '../compare/reference.js';
 import type { Dump } from '../dump/dump.js';
-import { isWholeNumbers, kindOfPoint } from '../trace/format.js';
+import { isScores, isWholeNumbers, kindOfPoint } from '../trace/format.js';
 
 /** One tensor of theirs. */
 export interface Evidence {
@@ -32,9 +32,6 @@ export interface Evidence {
  * save to 16 bits: our own values, rounded so, are theirs nearly bit for bit.
  */
 export type Reading = 'computed' | 'saved';
-
-/** Probabilities and scores are left out: mistakes that make them in another way do not tell them. */
-const BESIDE = /\.attention\.(scores|probabilities)$/;
 
 /**
  * In the order of the data's flow.
@@ -64,9 +61,9 @@ function isOfOtherChoices({ name, tensor }: Named, { rowShape }: Aligned): boole
   return name.endsWith('.router.weights') && tensor.shape.at(-1) !== rowShape.at(-1);
 }
 
-/** Whether a tensor can be gone by. Weights of experts without their experts come in an order of their own. */
+/** Whether a tensor can be gone by. Mistakes that make scores in another way do not tell them. Weights of experts without their experts come in an order of their own. */
 function tells(name: string, named: readonly Named[]): boolean {
-  if (BESIDE.test(name) || isWholeNumbers(name)) return false;
+  if (isScores(name) || isWholeNumbers(name)) return false;
   const experts = name.replace(/weights$/, 'experts');
   return !name.endsWith('.router.weights') || named.some((own) => own.name === experts);
 }

@@ -11,6 +11,7 @@ import { idsOf, pairFor, referenceFrom } from '../compare/with-model.js';
 import { firstOf, firstText } from '../compare/words.js';
 import type { Dump } from '../dump/dump.js';
 import { openDump } from '../dump/open.js';
+import { isScores } from '../trace/format.js';
 import { inNamedForm } from '../trace/index.js';
 import { Bench, type BenchOptions, runnerFor } from './bench.js';
 import type { Conclusion, Diagnosis } from './diagnosis.js';
@@ -112,7 +113,7 @@ class Case {
     const { map, skip } = this.options;
     const pair = pairFor(this.model, dtype, this.options);
     const { prefillChunk, pause } = this.options;
-    const reference = await referenceFrom(pair, this.ids, isPlain, { prefillChunk, pause });
+    const reference = await referenceFrom(pair, this.ids, (point) => !isScores(point), { prefillChunk, pause });
     try {
       const { named } = namesOf(this.dump, reference.points, { config: this.model.config, map, skip });
       const evidence = evidenceOf(this.dump, reference, named, reading).filter(({ name }) => by(name));
@@ -209,11 +210,6 @@ const ENDS_NOTE =
 
 const SAVED_NOTE =
   'Their values are of 16 bits, and lie where those of float32 do that were rounded when they were saved: judged so.';
-
-/** Points that passes go on with. */
-function isPlain(point: string): boolean {
-  return !/\.attention\.(scores|probabilities)$/.test(point);
-}
 
 /** The prompt in one pass or in chunks, then a token at a time. */
 function passesOf(given: number, tokens: number, { promptTokens = given, prefillChunk }: DiagnoseOptions): number[] {

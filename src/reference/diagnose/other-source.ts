@@ -107,8 +107,8 @@ function strangeHead({ config: { head, vocabulary }, weights }: Model, logits: E
 }
 
 /**
- * A head leaves nothing outside but rounding: 1e-13 of the squares in float32, and less than 1e-4 of a pass in bfloat16. Another one of the same vocabulary, which has
- * learned the same frequencies of tokens, leaves 3e-2 (of the trained fixtures).
+ * Of the squares. A head leaves nothing outside but rounding, whose squares are far less, in 16 bits too; another one leaves hundredths at least, though it may
+ * have learned the same frequencies of tokens.
  */
 const STRANGE = 2e-3;
 

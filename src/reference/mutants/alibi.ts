@@ -55,7 +55,7 @@ export const ALIBI_MUTANTS: readonly Mutant[] = [
     group: 'positions',
     mistake: 'the slopes of ALiBi are given to the heads in the other order',
     symptom: 'all heads are wrong, the first and the last most',
-    fix: 'the first head has the steepest slope',
+    fix: 'the first head has the first slope of the sequence, the steepest one where heads are a power of two',
     variants: ({ config }) =>
       when(
         config.layers.some(({ attention }) => attention.kind === 'grouped' && attention.alibi && attention.queryHeads > 1), // biome-ignore format: one thought

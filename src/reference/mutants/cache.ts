@@ -1,7 +1,7 @@
 /** Mistakes of caches: rows that are missing, stale, or others' */
 
-import type { Model } from '../../model/load.js';
 import type { Floats } from '../../tensor/tensor.js';
+import { hasPositions } from './change.js';
 import { withRows, withSight } from './kernels.js';
 import { movedPositions } from './moved.js';
 import { type Mutant, when } from './mutant.js';
@@ -22,9 +22,6 @@ function rowInto(rows: Floats, row: number, from: Floats, source: number | null,
   if (source === null) target.fill(0);
   else target.set(from.subarray(source * width, (source + 1) * width));
 }
-
-const hasPositions = ({ config }: Model) =>
-  config.embedding.positions !== null || config.layers.some(({ attention }) => attention.rope !== null);
 
 export const CACHE_MUTANTS: readonly Mutant[] = [
   {

@@ -102,6 +102,9 @@ export const ropesOf = ({ config }: Model): readonly { rope: Rope; layer: LayerC
 export const hasRope = (model: Model, has: (rope: Rope, layer: LayerConfig) => boolean = () => true) =>
   ropesOf(model).some((own) => has(own.rope, own.layer));
 
+/** Tokens carry absolute positions: learned ones, or by rope. */
+export const hasPositions = (model: Model) => model.config.embedding.positions !== null || hasRope(model);
+
 /** The values of a head that rope could rotate: those that it may rotate in latent attention. */
 export function rotatable({ attention }: LayerConfig): number {
   return attention.kind === 'latent' ? attention.ropeDim : attention.headDim;

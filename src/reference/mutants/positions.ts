@@ -1,12 +1,9 @@
 /** Mistakes of positions: learned ones, and those of later passes. */
 import type { Model } from '../../model/load.js';
 import { gatheredRows } from '../../tensor/matrix.js';
-import { type Change, hasRope } from './change.js';
+import { type Change, hasPositions } from './change.js';
 import { movedPositions } from './moved.js';
 import { type Mutant, when } from './mutant.js';
-
-/** Queries and keys carry positions that depend on where a pass begins. */
-const hasPositions = (model: Model) => hasRope(model) || learnedOf(model) !== null;
 
 const learnedOf = ({ config }: Model) => config.embedding.positions;
 

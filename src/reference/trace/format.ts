@@ -12,10 +12,15 @@ export const CAPTURES = ['logits', 'layers', 'all'] as const satisfies readonly 
 /** Kept with `all` alone: as long as the text for each token, or as large as the cache. */
 const LARGE = /\.attention\.(scores|probabilities)$/;
 
+/** Scores and probabilities, which are computed beside the pass. */
+export function isScores(point: string): boolean {
+  return LARGE.test(point);
+}
+
 /** Whether a point belongs to what is kept. @param layers null: all of them */
 export function isKept(point: string, capture: Capture, layers: ReadonlySet<number> | null): boolean {
   if (point === 'logits') return true;
-  if (capture === 'logits' || (LARGE.test(point) && capture !== 'all')) return false;
+  if (capture === 'logits' || (isScores(point) && capture !== 'all')) return false;
   const layer = layerOfPoint(point);
   return layer === null || layers === null || layers.has(layer);
 }
